@@ -1,0 +1,1 @@
+"""One module per corpus: how its owner's layout becomes a manifest."""

@@ -1,0 +1,60 @@
+"""A padded batch of utterances, and the names of the modalities."""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+MODALITIES = ("text", "audio", "vision")
+"""The order of modalities everywhere."""
+
+MODALITY_SETS: dict[str, tuple[str, ...]] = {
+    "t": ("text",),
+    "a": ("audio",),
+    "v": ("vision",),
+    "ta": ("text", "audio"),
+    "tv": ("text", "vision"),
+    "av": ("audio", "vision"),
+    "tav": MODALITIES,
+}
+"""Every non-empty set of modalities by its short name."""
+
+Features = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B utterances, every modality padded to its longest.
+
+    Features are exactly 0 wherever `observed` is False: the constructor sees to it.
+
+    Args:
+        features: per modality `(B, T_m, D_m)` float32; T_m may be 0 when nobody has the modality.
+        valid: per modality `(B, T_m)` bool: not padding.
+        present: per modality `(B, T_m)` bool: valid, and there in the recording (a face was found).
+        observed: per modality `(B, T_m)` bool: present, and not masked out.
+        labels: `(B,)` int64.
+        index: `(B,)` int64, rows of the dataset.
+        complete: features before masking; in training only, else None.
+    """
+
+    features: Features
+    valid: Features
+    present: Features
+    observed: Features
+    labels: Tensor
+    index: Tensor
+    complete: Features | None = None
+
+    def __post_init__(self) -> None:
+        """Zero what is not observed."""
+        seen = {m: x.masked_fill(~self.observed[m].unsqueeze(-1), 0.0) for m, x in self.features.items()}
+        object.__setattr__(self, "features", seen)
+
+    def __len__(self) -> int:
+        """Return B."""
+        return len(self.labels)
+
+    def unmasked(self) -> "Batch":
+        """The complete view: the same utterances before masking."""
+        assert self.complete is not None
+        return replace(self, features=self.complete, observed=self.present)

@@ -1,0 +1,170 @@
+"""Dataset: a benchmark packed once into flat tensors on the device; an epoch does no I/O and no per-item Python."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.store import FeatureStore
+from pipeline.data.task import Task
+from pipeline.errors import DataError
+from pipeline.files import read_csv, read_json
+
+
+@dataclass(frozen=True)
+class Column:
+    """One modality of all utterances, packed along time.
+
+    Args:
+        values: `(S, D)` float32, S = sum of all lengths; 0 where not present.
+        present: `(S,)` bool.
+        offsets: `(N,)` int64, first step of every utterance.
+        lengths: `(N,)` int64.
+        hop: seconds between steps, or None.
+    """
+
+    values: Tensor
+    present: Tensor
+    offsets: Tensor
+    lengths: Tensor
+    hop: float | None
+
+    def to(self, device: torch.device) -> "Column":
+        """Move to a device."""
+        moved = {name: getattr(self, name).to(device) for name in ("values", "present", "offsets", "lengths")}
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All N utterances of a benchmark.
+
+    Args:
+        columns: per modality.
+        labels: `(N,)` int64.
+        ids: utterance ids, sorted.
+        rows: labels.csv, one mapping per utterance (speaker, session, dialogue, turn, duration, planted optimum ...).
+        task: what the labels mean.
+        max_lengths: longest sequence that the benchmark admits, per modality.
+    """
+
+    columns: dict[str, Column]
+    labels: Tensor
+    ids: list[str]
+    rows: list[dict[str, str]]
+    task: Task
+    max_lengths: dict[str, int]
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.ids)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.labels.device
+
+    def to(self, device: torch.device) -> "Dataset":
+        """Move everything to a device."""
+        columns = {m: column.to(device) for m, column in self.columns.items()}
+        return replace(self, columns=columns, labels=self.labels.to(device))
+
+    def positions(self, ids: list[str]) -> Tensor:
+        """Rows `(len(ids),)` int64 of some ids, on the device.
+
+        Raises:
+            DataError: an id that the benchmark does not have.
+        """
+        index = {utt_id: row for row, utt_id in enumerate(self.ids)}
+        unknown = [utt_id for utt_id in ids if utt_id not in index]
+        if unknown:
+            raise DataError(f"fold: utterance '{unknown[0]}' is not in the benchmark; run the split stage again")
+        return torch.tensor([index[utt_id] for utt_id in ids], dtype=torch.int64, device=self.device)
+
+    def batch(self, index: Tensor, keep: dict[str, Tensor] | None = None, *, complete: bool = False) -> Batch:
+        """Gather and pad some utterances.
+
+        Args:
+            index: `(B,)` int64 rows.
+            keep: per modality `(S,)` bool over the packed steps, False = masked out; None masks nothing. May also be
+                `(B, T_m)` for masks drawn for this batch.
+            complete: also give the features before masking.
+        """
+        features, valid, present, observed = {}, {}, {}, {}
+        for m, column in self.columns.items():
+            lengths = column.lengths[index]
+            steps = int(lengths.max()) if len(index) else 0
+            time = torch.arange(steps, device=self.device)
+            valid[m] = time < lengths[:, None]
+            flat = torch.where(valid[m], column.offsets[index][:, None] + time, 0)
+            if not len(column.values):
+                features[m] = column.values.new_zeros(len(index), steps, column.values.shape[1])
+                present[m] = observed[m] = valid[m]
+                continue
+            present[m] = valid[m] & column.present[flat]
+            observed[m] = present[m]
+            if keep is not None:
+                observed[m] = present[m] & (keep[m][flat] if keep[m].dim() == 1 else keep[m])
+            features[m] = column.values[flat].masked_fill(~present[m].unsqueeze(-1), 0.0)
+        return Batch(
+            features, valid, present, observed, self.labels[index], index, complete=features if complete else None
+        )
+
+
+def load_dataset(folder: Path) -> Dataset:
+    """Load a benchmark folder onto the CPU.
+
+    Raises:
+        DataError: a part is missing, damaged, or does not fit the others.
+    """
+    rows = read_csv(folder / "labels.csv")
+    description = read_json(folder / "task.json")
+    ids = [row["utt_id"] for row in rows]
+    columns = {}
+    for m in MODALITIES:
+        with FeatureStore(folder / f"{m}.h5") as store:
+            if store.ids != ids:
+                raise DataError(f"{store.path}: its ids are not those of labels.csv; run the split stage again")
+            lengths = store.lengths()
+            present = torch.from_numpy(store.whole("present"))
+            values = torch.from_numpy(store.whole("values"))
+            columns[m] = Column(
+                values=values.masked_fill_(~present[:, None], 0.0),
+                present=present,
+                offsets=torch.from_numpy(np.cumsum(lengths) - lengths),
+                lengths=torch.from_numpy(lengths),
+                hop=store.provenance.hop,
+            )
+    return Dataset(
+        columns=columns,
+        labels=torch.tensor([int(row["label_index"]) for row in rows]),
+        ids=ids,
+        rows=rows,
+        task=Task(tuple(description["labels"])),
+        max_lengths=description["max_lengths"],
+    )
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some utterances of a dataset: all that code that fits may see.
+
+    Args:
+        data: the dataset.
+        index: `(n,)` int64 rows.
+    """
+
+    data: Dataset
+    index: Tensor
+
+    def __len__(self) -> int:
+        """Return n."""
+        return len(self.index)
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels `(n,)`."""
+        return self.data.labels[self.index]

@@ -1,0 +1,1 @@
+"""Independent jobs (shards of clips, trainings): in this process for one, in local worker processes for more."""

@@ -1,0 +1,1 @@
+"""One module per extractor behind one protocol (protocol.py), run in shards by runner.py."""

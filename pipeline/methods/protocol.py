@@ -1,0 +1,188 @@
+"""What a method is: `Params` and one class in a file of pipeline/methods, and how its variants are named."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from torch import Tensor
+
+from pipeline.data.batch import Batch
+from pipeline.data.dataset import Dataset, Subset
+from pipeline.data.task import Task
+from pipeline.errors import ParamsError
+from pipeline.params import Rate, problems
+from pipeline.registry import entry_class, load
+
+if TYPE_CHECKING:
+    from pipeline.training.run import Run
+
+Regime = Literal["complete", "dynamic"]
+
+TEST_TIME: dict[str, Any] = {"test_time": True}
+"""`Field(json_schema_extra=TEST_TIME)`: the value changes predictions, not training; such variants share a training."""
+
+
+class MethodParams(BaseModel):
+    """What every method's block in params.yaml may say.
+
+    Args:
+        regime: `complete` trains on complete data; `dynamic` draws new frame masks for every batch.
+        p_miss: rate of `dynamic`.
+        ramp_epochs: epochs over which the share of masked samples grows from 0 to 1 in `dynamic`; 1 = no ramp.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    regime: Regime = "complete"
+    p_miss: Rate = 0.2
+    ramp_epochs: PositiveInt = 5
+
+
+class NeuralParams(MethodParams):
+    """What every method trained by the one loop may say; a method's file sets the defaults of its paper.
+
+    Args:
+        epochs: at most so many.
+        batch_size: utterances per step.
+        learning_rate: of the optimiser.
+        weight_decay: of the optimiser.
+        optimizer: adam or adamw.
+        patience: epochs without a better validation score before training stops.
+        monitor: what selects the best epoch on the validation part.
+        clip_value: gradient values are clipped to this, or None.
+        plateau_patience: epochs without a better validation loss before the rate is cut to a tenth, or None.
+    """
+
+    epochs: PositiveInt = 40
+    batch_size: PositiveInt = 32
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: float = Field(0.0, ge=0.0)
+    optimizer: Literal["adam", "adamw"] = "adam"
+    patience: PositiveInt = 8
+    monitor: Literal["loss", "acc", "uar"] = "loss"
+    clip_value: PositiveFloat | None = None
+    plateau_patience: PositiveInt | None = None
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that a method may know of a benchmark: shapes, never names.
+
+    Args:
+        dims: features per step D_m of every modality; 0 where a benchmark lacks the modality.
+        task: labels and loss.
+        hops: seconds between steps, or None.
+        max_lengths: longest sequence T_m.
+    """
+
+    dims: dict[str, int]
+    task: Task
+    hops: dict[str, float | None]
+    max_lengths: dict[str, int]
+
+    @classmethod
+    def of(cls, data: Dataset) -> "Spec":
+        """The Spec of a dataset."""
+        columns = data.columns
+        return cls(
+            dims={m: c.values.shape[1] for m, c in columns.items()},
+            task=data.task,
+            hops={m: c.hop for m, c in columns.items()},
+            max_lengths=dict(data.max_lengths),
+        )
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a method predicts.
+
+    Args:
+        scores: `(B, K)` float32 class probabilities.
+    """
+
+    scores: Tensor
+
+
+class Method(Protocol):
+    """A method. Its file has a `Params` (a MethodParams) and this class, the only one in the file with fit and predict.
+
+    `network` is the trained part, or None where nothing is trained by gradient: parameters and operations are counted
+    on it.
+    """
+
+    network: torch.nn.Module | None
+
+    def __init__(self, params: Any, spec: Spec) -> None:
+        """Build from numbers alone; the weights' chance comes from the global torch seed that the caller has set."""
+
+    def fit(self, train: Subset, valid: Subset | None, run: "Run") -> dict[str, Any]:
+        """Train; select on `valid` (or take the last epoch); return a history of JSON values."""
+
+    def predict(self, batch: Batch) -> Output:
+        """Predict in evaluation mode; no randomness, no dependence on the other utterances of the batch."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All that `load` needs."""
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` gave."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a table.
+
+    Args:
+        row: `method` or `method:variant`.
+        method: name of the file.
+        params: validated parameters.
+    """
+
+    row: str
+    method: str
+    params: MethodParams
+
+    @property
+    def folder(self) -> str:
+        """The row as a folder name."""
+        return self.row.partition(":")[2] or "base"
+
+    def training_params(self) -> dict[str, Any]:
+        """The parameters that training depends on."""
+        fields = type(self.params).model_fields
+        test_time = {name for name, info in fields.items() if info.json_schema_extra == TEST_TIME}
+        return {k: v for k, v in self.params.model_dump(mode="json").items() if k not in test_time}
+
+
+def variants(method: str, block: Mapping[str, Any]) -> list[Variant]:
+    """The rows of one method's block in params.yaml: itself, then each of its `variants`.
+
+    Raises:
+        ParamsError: unknown keys or wrong types in the block or a variant, all at once.
+    """
+    params_class: type[MethodParams] = load("methods", method).Params
+    base = {key: value for key, value in block.items() if key != "variants"}
+    overrides: dict[str, dict[str, Any]] = {"": {}, **(block.get("variants") or {})}
+    found, rows = [], []
+    for name, override in overrides.items():
+        where = f"methods.{method}" + (f".variants.{name}" if name else "")
+        try:
+            params = params_class.model_validate({**base, **override})
+        except ValidationError as error:
+            own = [e for e in error.errors() if not name or e["loc"][0] in override]
+            found += problems(own, where, params_class)
+            continue
+        rows.append(Variant(f"{method}:{name}" if name else method, method, params))
+    if found:
+        raise ParamsError("\n".join(found))
+    return rows
+
+
+def build(variant: Variant, spec: Spec) -> Method:
+    """An untrained method for one row."""
+    module: ModuleType = load("methods", variant.method)
+    method: Method = entry_class(module, "fit", "predict", "state", "load")(variant.params, spec)
+    return method
