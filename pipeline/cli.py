@@ -8,12 +8,19 @@ from collections.abc import Callable
 from pipeline.errors import LacunaError
 
 
-def run(main: Callable[..., None], *identity: str) -> None:
-    """Call `main` with the values of `--{identity}` arguments; exit non-zero with one line if it cannot finish.
+def run(main: Callable[..., None], *identity: str, positional: str | None = None) -> None:
+    """Call `main` with its arguments from the command line; exit non-zero with one line if it cannot finish.
+
+    Args:
+        main: the stage; the first line of its docstring is the help.
+        identity: names of `--name VALUE` arguments.
+        positional: name of an argument without a dash.
 
     Stage arguments say *which* (`--corpus demo`), never *how*: settings are in params.yaml.
     """
     parser = argparse.ArgumentParser(description=(main.__doc__ or "").strip().splitlines()[0])
+    if positional:
+        parser.add_argument(positional)
     for name in identity:
         parser.add_argument(f"--{name}", required=True)
     arguments = vars(parser.parse_args())

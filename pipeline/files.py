@@ -33,7 +33,7 @@ def atomic(target: Path) -> Iterator[Path]:
             shutil.rmtree(target)
         os.replace(temporary, target)
     except OSError as error:
-        if error.errno == errno.ENOSPC or "No space left" in str(error):
+        if error.errno in {errno.ENOSPC, errno.EDQUOT} or "No space left" in str(error):
             raise DataError(
                 f"{target}: the disk is full, nothing was written; free space on {target.parent.resolve()}, run again"
             ) from error

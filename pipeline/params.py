@@ -1,12 +1,14 @@
 """params.yaml: the only configuration. Frozen models, unknown keys refused, every problem printed at once."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Hashable, Iterable, Mapping
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,17 +24,44 @@ from ruamel.yaml.error import YAMLError
 from pipeline.errors import ParamsError
 from pipeline.paths import PARAMS
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+NAME = r"^[a-z][a-z0-9_]*$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 FeatureSetName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?$")]
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 Modality = Literal["text", "audio", "vision"]
 T = TypeVar("T", bound=BaseModel)
+Item = TypeVar("Item", bound=Hashable)
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "name": "a name of small letters, digits and _ that begins with a letter",
+}
+"""pydantic's kinds of errors in words: what was expected."""
+
+
+def _distinct(values: tuple[Item, ...]) -> tuple[Item, ...]:
+    repeated = [value for i, value in enumerate(values) if value in values[:i]]
+    if repeated:
+        raise ValueError(f"found {shown(repeated[0])} twice, expected no repetition")
+    return values
+
+
+Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class Section(BaseModel):
     """A part of params.yaml."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Synthetic(Section):
@@ -133,38 +162,40 @@ class Folds(Section):
     test_speakers: Literal["F", "M", "both"] = "F"
     folds: PositiveInt = 5
     test_share: Rate = 0.2
-    seeds: tuple[int, ...] = (42, 1, 2, 3, 4)
+    seeds: Seeds = (42, 1, 2, 3, 4)
 
 
 class FramesMissing(Section):
     """Single steps drop out independently, at each of `rates`, `repeats` times."""
 
-    rates: tuple[Rate, ...]
+    rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
     repeats: PositiveInt = 1
 
     @model_validator(mode="after")
     def _sorted(self) -> "FramesMissing":
         if list(self.rates) != sorted(set(self.rates)):
-            raise ValueError(f"rates are {list(self.rates)}, expected ascending and without repetition")
+            raise ValueError(f"found rates {list(self.rates)}, expected ascending ones without repetition")
         return self
 
 
 class BurstsMissing(FramesMissing):
-    """Spans of steps drop out: a Markov chain with mean absent span `span` (steps)."""
+    """Spans of steps drop out or stay together: a Markov chain whose spans have a mean of `span` steps, at least 1."""
 
-    span: PositiveFloat = 5.0
+    span: Annotated[float, Field(ge=1.0)] = 5.0
 
 
 class ModalitiesMissing(Section):
     """Only a named set of modalities is there: t, a, v, ta, tv, av, tav."""
 
-    sets: tuple[Literal["t", "a", "v", "ta", "tv", "av", "tav"], ...]
+    sets: Annotated[
+        tuple[Literal["t", "a", "v", "ta", "tv", "av", "tav"], ...], Field(min_length=1), AfterValidator(_distinct)
+    ]
 
 
 class BernoulliMissing(Section):
     """Whole modalities drop out independently: each condition is (p_text, p_audio, p_vision)."""
 
-    conditions: tuple[tuple[Rate, Rate, Rate], ...]
+    conditions: Annotated[tuple[tuple[Rate, Rate, Rate], ...], Field(min_length=1), AfterValidator(_distinct)]
     repeats: PositiveInt = 1
 
 
@@ -182,6 +213,12 @@ class TestMissing(Section):
     modalities: ModalitiesMissing | None = None
     bernoulli: BernoulliMissing | None = None
     at_least_one: AtLeastOneMissing | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> "TestMissing":
+        if not any(value for _, value in self):
+            raise ValueError(f"every pattern is null, expected at least one of {', '.join(type(self).model_fields)}")
+        return self
 
 
 class Missing(Section):
@@ -223,19 +260,21 @@ class Benchmark(Section):
     features: ThreeFeatureSets
     task: TaskParams
     folds: Folds
-    seeds: tuple[int, ...] | Literal["from_fold"]
+    seeds: Seeds | Literal["from_fold"]
     max_lengths: ThreeLengths
     missing: Missing
 
+    @model_validator(mode="after")
+    def _seeds_of_folds(self) -> "Benchmark":
+        if self.seeds == "from_fold" and self.folds.protocol != "random_by_clip":
+            raise ValueError(
+                f"seeds is 'from_fold', but the folds of {self.folds.protocol} carry none; write a list of seeds"
+            )
+        return self
+
 
 class Training(Section):
-    """What all methods of a study share.
-
-    Args:
-        standardize: features are z-scored with the statistics of the training part (present steps only).
-    """
-
-    standardize: bool = True
+    """What all methods of a study share in training; nothing so far, each method's block says its own."""
 
 
 class Score(Section):
@@ -280,6 +319,12 @@ class Params(Section):
         for name, features in self.features.items():
             if features.corpus not in self.corpora:
                 wrong.append(_unknown(f"features.{name}.corpus", features.corpus, self.corpora))
+            elif features.stream != "text" and features.stream not in self.corpora[features.corpus].decode.streams:
+                has = ", ".join(["text", *self.corpora[features.corpus].decode.streams])
+                wrong.append(
+                    f"features.{name}.stream: found '{features.stream}', but corpora.{features.corpus}.decode.streams "
+                    f"gives {has}; add it there or take one of these"
+                )
             if (features.stream == "text") != (features.modality == "text") and features.extractor != "absent":
                 wrong.append(f"features.{name}.stream: '{features.stream}' does not give {features.modality} features")
         for name, benchmark in self.benchmarks.items():
@@ -327,7 +372,7 @@ def parse_params(text: str, where: str = "params.yaml") -> Params:
     try:
         values = YAML(typ="safe", pure=True).load(StringIO(text))
     except YAMLError as error:
-        raise ParamsError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+        raise ParamsError(f"{where}: not YAML: {' '.join(str(error).partition('To suppress')[0].split())}") from None
     try:
         return Params.model_validate(_tuples(values), strict=True)
     except ValidationError as error:
@@ -348,22 +393,43 @@ def options(model: type[T], values: Mapping[str, Any], where: str) -> T:
 
 def problems(errors: Iterable[Any], where: str, model: type[BaseModel], file: str = "params.yaml") -> list[str]:
     """Say pydantic's findings in DVC's grammar: `params.yaml: methods.mult.hiden: unknown key, did you mean ...`."""
-    lines = []
-    for error in errors:
-        place = [str(part) for part in error["loc"] if not str(part).startswith(("function-", "tuple[", "literal["))]
-        at = ".".join(part for part in [where, *place] if part)
-        if error["type"] == "extra_forbidden":
-            allowed = _keys(model, error["loc"][:-1])
-            lines.append(f"{file}: {at}: unknown key{_suggest(str(error['loc'][-1]), allowed)}")
-        elif error["type"] == "missing":
-            lines.append(f"{file}: {at}: missing, expected a value; write the key out")
-        elif error["type"] == "value_error":
-            message = str(error["ctx"]["error"])
-            lines += [f"{file}: {at + ': ' if at else ''}{line}" for line in message.splitlines()]
-        else:
-            found = repr(error["input"]) if len(repr(error["input"])) < 60 else type(error["input"]).__name__
-            lines.append(f"{file}: {at}: found {found}; {error['msg'][0].lower()}{error['msg'][1:]}")
-    return lines
+    internal = ("function-", "tuple[", "literal[", "[key]")
+    found = [([str(part) for part in e["loc"] if not str(part).startswith(internal)], e) for e in errors]
+    lines: dict[str, list[str]] = {}  # a value that no member of a union admits is one line with several expectations
+    for path, error in found:
+        at = ": ".join(filter(None, [file, ".".join(filter(None, [where, *path]))]))
+        kind, inside = error["type"], [e for p, e in found if e is not error and p[: len(path)] == path]
+        if kind == "extra_forbidden":
+            lines[f"{at}: unknown key{_suggest(path[-1], _keys(model, error['loc'][:-1]))}"] = []
+        elif kind == "missing":
+            wanted = "one more value" if isinstance(error["loc"][-1], int) else "a value; write the key out"
+            lines[f"{at}: missing"] = [wanted]
+        elif kind == "value_error":
+            lines |= {f"{at}: {line}": [] for line in str(error["ctx"]["error"]).splitlines()}
+        elif not (isinstance(error["input"], tuple) and kind in {"literal_error", "too_short"} and inside):
+            lines.setdefault(f"{at}: found {shown(error['input'])}", []).append(_expected(error))
+    return [f"{line}, expected {' or '.join(wanted)}" if wanted else line for line, wanted in lines.items()]
+
+
+def shown(value: Any) -> str:
+    """A value as it is written in params.yaml, or what it is where that would be long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if len(text) < 60:
+        return text
+    return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, tuple) else "a long text"
+
+
+def _expected(error: Any) -> str:
+    kind, limits = error["type"], error.get("ctx", {})
+    if kind == "string_pattern_mismatch":
+        named = limits["pattern"] == NAME
+        return _KINDS["name"] if named else f"text that matches {limits['pattern']}"
+    if kind in {"too_short", "too_long"}:
+        return f"{limits['min_length']} or more of them" if kind == "too_short" else f"{limits['max_length']} values"
+    if kind == "literal_error":
+        return str(limits["expected"])
+    message = str(error["msg"])
+    return _KINDS.get(kind, message.replace("Input should be", "a value", 1))
 
 
 def _tuples(value: Any) -> Any:
@@ -387,10 +453,19 @@ def _keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     """The keys that `model` admits at `location`, found by walking its annotations."""
     current: Any = model
     for part in location:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            info = current.model_fields.get(str(part))
-            current = _model_in(info.annotation) if info else None
-    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+        current = _inside(current, str(part))
+    found = _model_in(current)
+    return list(found.model_fields) if found else []
+
+
+def _inside(annotation: Any, part: str) -> Any:
+    """What stands at a key of a model, or of `Model | None`, `dict[Name, Model]` and the like; None if nothing does."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        info = annotation.model_fields.get(part)
+        return info.annotation if info else None
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    return next((found for arg in get_args(annotation) if (found := _inside(arg, part))), None)
 
 
 def _model_in(annotation: Any) -> Any:

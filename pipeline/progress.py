@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 _LOG_EVERY_S = 20.0
+tqdm.monitor_interval = 0  # its thread would run while worker processes are forked
 
 
 def track(items: Iterable[T], label: str, unit: str, total: int | None = None) -> Iterator[T]:

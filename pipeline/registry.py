@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import hashlib
 import importlib
 import inspect
 from functools import cache
@@ -76,6 +77,14 @@ def import_closure(module: str) -> frozenset[Path]:
                 waiting.append(node.module)
                 waiting += [f"{node.module}.{alias.name}" for alias in node.names]
     return frozenset(path.relative_to(root) for name in found if (path := _source(root, name)))
+
+
+def sources_sha256(*modules: str) -> str:
+    """Hash of the source code of some modules and of all that they import: changes when their behaviour may."""
+    digest = hashlib.sha256()
+    for path in sorted(frozenset[Path]().union(*map(import_closure, modules))):
+        digest.update(str(path).encode() + (_PACKAGE.parent / path).read_bytes())
+    return digest.hexdigest()
 
 
 def _source(root: Path, module: str) -> Path | None:

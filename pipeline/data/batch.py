@@ -1,22 +1,11 @@
-"""A padded batch of utterances, and the names of the modalities."""
+"""A padded batch of utterances."""
 
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-MODALITIES = ("text", "audio", "vision")
-"""The order of modalities everywhere."""
-
-MODALITY_SETS: dict[str, tuple[str, ...]] = {
-    "t": ("text",),
-    "a": ("audio",),
-    "v": ("vision",),
-    "ta": ("text", "audio"),
-    "tv": ("text", "vision"),
-    "av": ("audio", "vision"),
-    "tav": MODALITIES,
-}
-"""Every non-empty set of modalities by its short name."""
+from pipeline.data.modalities import MODALITIES as MODALITIES
+from pipeline.data.modalities import MODALITY_SETS as MODALITY_SETS
 
 Features = dict[str, Tensor]
 

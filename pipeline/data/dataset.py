@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.batch import Batch
+from pipeline.data.modalities import MODALITIES
 from pipeline.data.store import FeatureStore
 from pipeline.data.task import Task
 from pipeline.errors import DataError
@@ -36,6 +37,14 @@ class Column:
         """Move to a device."""
         moved = {name: getattr(self, name).to(device) for name in ("values", "present", "offsets", "lengths")}
         return replace(self, **moved)
+
+    def take(self, index: Tensor) -> "Column":
+        """The column of some utterances, packed anew."""
+        lengths = self.lengths[index]
+        offsets = torch.cumsum(lengths, 0) - lengths
+        steps = torch.arange(int(lengths.sum()), device=lengths.device)
+        steps += torch.repeat_interleave(self.offsets[index] - offsets, lengths)
+        return Column(self.values[steps], self.present[steps], offsets, lengths, self.hop)
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,22 @@ class Dataset:
         if unknown:
             raise DataError(f"fold: utterance '{unknown[0]}' is not in the benchmark; run the split stage again")
         return torch.tensor([index[utt_id] for utt_id in ids], dtype=torch.int64, device=self.device)
+
+    def take(self, index: Tensor) -> "Dataset":
+        """A dataset of these rows alone, packed anew: what code that fits is given, so that it cannot see the rest.
+
+        Args:
+            index: `(n,)` int64 rows.
+        """
+        columns = {m: column.take(index) for m, column in self.columns.items()}
+        chosen = index.tolist()
+        return replace(
+            self,
+            columns=columns,
+            labels=self.labels[index],
+            ids=[self.ids[row] for row in chosen],
+            rows=[self.rows[row] for row in chosen],
+        )
 
     def batch(self, index: Tensor, keep: dict[str, Tensor] | None = None, *, complete: bool = False) -> Batch:
         """Gather and pad some utterances.
@@ -146,25 +171,3 @@ def load_dataset(folder: Path) -> Dataset:
         task=Task(tuple(description["labels"])),
         max_lengths=description["max_lengths"],
     )
-
-
-@dataclass(frozen=True)
-class Subset:
-    """Some utterances of a dataset: all that code that fits may see.
-
-    Args:
-        data: the dataset.
-        index: `(n,)` int64 rows.
-    """
-
-    data: Dataset
-    index: Tensor
-
-    def __len__(self) -> int:
-        """Return n."""
-        return len(self.index)
-
-    @property
-    def labels(self) -> Tensor:
-        """Labels `(n,)`."""
-        return self.data.labels[self.index]

@@ -132,7 +132,7 @@ class Manifest:
         for u in self.utterances:
             if not u.utt_id:
                 raise DataError(f"{self.where}: an utterance of speaker '{u.speaker}' has an empty id")
-            if not (math.isfinite(u.start) and u.start >= 0 and (u.end is None or u.end > u.start)):
+            if not (math.isfinite(u.start) and u.start >= 0 and (u.end is None or u.start < u.end < math.inf)):
                 raise DataError(f"{self.where}: {u.utt_id}: start {u.start}, end {u.end}, expected 0 <= start < end")
             if u.sex not in {"F", "M", ""}:
                 raise DataError(f"{self.where}: {u.utt_id}: sex '{u.sex}', expected F, M or nothing")

@@ -78,7 +78,7 @@ class FeatureStore(Packed):
         except TypeError as error:
             raise DataError(f"{path}: provenance does not fit ({error}); extract this feature set again") from None
         width = self._data["values"].shape[1]
-        offsets = self.offsets()
+        offsets = self._offsets = self.offsets()
         if width != self.provenance.dim or len(offsets) != len(self) + 1 or offsets[-1] != len(self._data["values"]):
             raise DataError(
                 f"{path}: {len(self)} ids, {len(offsets) - 1} rows, {len(self._data['values'])} steps of {width}; the "
@@ -87,7 +87,7 @@ class FeatureStore(Packed):
 
     def lengths(self) -> npt.NDArray[np.int64]:
         """Steps of every utterance, `(N,)`; 0 = absent."""
-        return np.diff(self.offsets())
+        return np.diff(self._offsets)
 
     def row(self, utt_id: str) -> tuple[Array, Array]:
         """Values `(T, D)` and present `(T,)` of one utterance.
@@ -97,5 +97,6 @@ class FeatureStore(Packed):
         """
         if utt_id not in self:
             raise DataError(f"{self.path}: no utterance '{utt_id}'; its ids do not fit, extract this feature set again")
-        start, stop = self.offsets()[self.position(utt_id) :][:2]
+        row = self.position(utt_id)
+        start, stop = self._offsets[row : row + 2]
         return self.part("values", start, stop), self.part("present", start, stop)

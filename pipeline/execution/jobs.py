@@ -33,7 +33,7 @@ def workers() -> int:
     wanted = os.environ.get("LACUNA_JOBS")
     if wanted is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not wanted.isdigit() or int(wanted) < 1:
+    if not wanted.isdecimal() or int(wanted) < 1:
         raise ParamsError(f"LACUNA_JOBS: found '{wanted}', expected a positive whole number")
     return int(wanted)
 
@@ -60,7 +60,7 @@ def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator
         return
     for name in _THREAD_LIMITS:
         os.environ[name] = "1"
-    pool = ProcessPoolExecutor(workers(), multiprocessing.get_context("spawn"), _start_worker, (os.getpid(),))
+    pool = ProcessPoolExecutor(workers(), _context(), _start_worker, (os.getpid(),))
     pending: deque[Future[Result]] = deque(pool.submit(function, job) for job in first)
     try:
         pending.extend(pool.submit(function, job) for job in islice(queue, 2 * workers()))
@@ -72,8 +72,19 @@ def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator
             "a worker process was killed from outside (out of memory?); run again to go on, with LACUNA_JOBS=1 if it "
             "happens again"
         ) from None
+    except (KeyboardInterrupt, GeneratorExit):
+        for worker in multiprocessing.active_children():  # what they have not finished is of no use to anyone
+            worker.kill()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Fork where that is safe (it saves the seconds of importing torch again), else start afresh."""
+    torch = sys.modules.get("torch")
+    safe = sys.platform == "linux" and (torch is None or not torch.cuda.is_available())
+    return multiprocessing.get_context("fork" if safe else "spawn")
 
 
 def one_thread() -> None:

@@ -1,8 +1,8 @@
 """What a method is: `Params` and one class in a file of pipeline/methods, and how its variants are named."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 from torch import Tensor
 
 from pipeline.data.batch import Batch
-from pipeline.data.dataset import Dataset, Subset
+from pipeline.data.dataset import Dataset
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
-from pipeline.params import Rate, problems
+from pipeline.params import NAME, Rate, problems, shown
 from pipeline.registry import entry_class, load
 
 if TYPE_CHECKING:
@@ -31,14 +31,16 @@ class MethodParams(BaseModel):
     Args:
         regime: `complete` trains on complete data; `dynamic` draws new frame masks for every batch.
         p_miss: rate of `dynamic`.
+        standardize: features are z-scored with the statistics of the training part (present steps only).
         ramp_epochs: epochs over which the share of masked samples grows from 0 to 1 in `dynamic`; 1 = no ramp.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     regime: Regime = "complete"
     p_miss: Rate = 0.2
     ramp_epochs: PositiveInt = 5
+    standardize: bool = True
 
 
 class NeuralParams(MethodParams):
@@ -51,9 +53,10 @@ class NeuralParams(MethodParams):
         weight_decay: of the optimiser.
         optimizer: adam or adamw.
         patience: epochs without a better validation score before training stops.
-        monitor: what selects the best epoch on the validation part.
+        monitor: what selects the best epoch on the validation part; `last` takes the last epoch.
         clip_value: gradient values are clipped to this, or None.
         plateau_patience: epochs without a better validation loss before the rate is cut to a tenth, or None.
+        decay_every: epochs after which the rate is cut to a tenth, or None.
     """
 
     epochs: PositiveInt = 40
@@ -62,9 +65,10 @@ class NeuralParams(MethodParams):
     weight_decay: float = Field(0.0, ge=0.0)
     optimizer: Literal["adam", "adamw"] = "adam"
     patience: PositiveInt = 8
-    monitor: Literal["loss", "acc", "uar"] = "loss"
+    monitor: Literal["loss", "acc", "uar", "last"] = "loss"
     clip_value: PositiveFloat | None = None
     plateau_patience: PositiveInt | None = None
+    decay_every: PositiveInt | None = None
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,15 @@ class Spec:
     """All that a method may know of a benchmark: shapes, never names.
 
     Args:
-        dims: features per step D_m of every modality; 0 where a benchmark lacks the modality.
+        dims: features per step D_m of every modality, at least 1.
+        available: modalities that any utterance has; the others have T_m = 0 throughout.
         task: labels and loss.
         hops: seconds between steps, or None.
         max_lengths: longest sequence T_m.
     """
 
     dims: dict[str, int]
+    available: tuple[str, ...]
     task: Task
     hops: dict[str, float | None]
     max_lengths: dict[str, int]
@@ -89,6 +95,7 @@ class Spec:
         columns = data.columns
         return cls(
             dims={m: c.values.shape[1] for m, c in columns.items()},
+            available=tuple(m for m, c in columns.items() if len(c.values)),
             task=data.task,
             hops={m: c.hop for m, c in columns.items()},
             max_lengths=dict(data.max_lengths),
@@ -106,20 +113,42 @@ class Output:
     scores: Tensor
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a method cannot do without; a benchmark that lacks it gives a row "not applicable, because".
+
+    Args:
+        modalities: so many modalities must be available.
+        steps: some modality must be a sequence, not a single vector per utterance.
+    """
+
+    modalities: int = 1
+    steps: bool = False
+
+    def unmet(self, spec: Spec) -> str | None:
+        """Why a benchmark will not do, or None."""
+        if len(spec.available) < self.modalities:
+            return f"needs {self.modalities} modalities, the benchmark has {', '.join(spec.available) or 'none'}"
+        if self.steps and all(spec.max_lengths[m] == 1 for m in spec.available):
+            return "needs sequences, the benchmark has one vector per utterance"
+        return None
+
+
 class Method(Protocol):
     """A method. Its file has a `Params` (a MethodParams) and this class, the only one in the file with fit and predict.
 
-    `network` is the trained part, or None where nothing is trained by gradient: parameters and operations are counted
-    on it.
+    `needs` is a class attribute. `network` is the trained part, or None where nothing is trained by gradient; parameters
+    and operations are counted on it.
     """
 
+    needs: Needs
     network: torch.nn.Module | None
 
     def __init__(self, params: Any, spec: Spec) -> None:
         """Build from numbers alone; the weights' chance comes from the global torch seed that the caller has set."""
 
-    def fit(self, train: Subset, valid: Subset | None, run: "Run") -> dict[str, Any]:
-        """Train; select on `valid` (or take the last epoch); return a history of JSON values."""
+    def fit(self, train: Dataset, valid: Dataset | None, run: "Run") -> dict[str, Any]:
+        """Train; select on `valid` (without one, take the last epoch); return a history of JSON values."""
 
     def predict(self, batch: Batch) -> Output:
         """Predict in evaluation mode; no randomness, no dependence on the other utterances of the batch."""
@@ -165,15 +194,26 @@ def variants(method: str, block: Mapping[str, Any]) -> list[Variant]:
     """
     params_class: type[MethodParams] = load("methods", method).Params
     base = {key: value for key, value in block.items() if key != "variants"}
-    overrides: dict[str, dict[str, Any]] = {"": {}, **(block.get("variants") or {})}
-    found, rows = [], []
-    for name, override in overrides.items():
+    own = block.get("variants") or {}
+    if not isinstance(own, dict):
+        raise ParamsError(f"params.yaml: methods.{method}.variants: found {shown(own)}, expected a mapping of names")
+    found: list[str] = []
+    rows: list[Variant] = []
+    of_base: list[tuple[Any, ...]] = []  # what is wrong with the block itself is not said again for every variant
+    for name, override in {"": {}, **own}.items():
         where = f"methods.{method}" + (f".variants.{name}" if name else "")
+        if name and (name == "base" or not re.fullmatch(NAME, str(name))):
+            found.append(f"params.yaml: {where}: expected a name of small letters, digits and _, and not 'base'")
+            continue
+        if not isinstance(override, dict):
+            found.append(f"params.yaml: {where}: found {shown(override)}, expected a mapping of parameters")
+            continue
         try:
             params = params_class.model_validate({**base, **override})
         except ValidationError as error:
-            own = [e for e in error.errors() if not name or e["loc"][0] in override]
-            found += problems(own, where, params_class)
+            said = {(e["loc"], e["type"], repr(e["input"])): e for e in error.errors()}
+            found += problems([e for key, e in said.items() if key not in of_base], where, params_class)
+            of_base = of_base if name else list(said)
             continue
         rows.append(Variant(f"{method}:{name}" if name else method, method, params))
     if found:
@@ -181,8 +221,17 @@ def variants(method: str, block: Mapping[str, Any]) -> list[Variant]:
     return rows
 
 
+def not_applicable(variant: Variant, spec: Spec) -> str | None:
+    """Why a row cannot be had on a benchmark, or None."""
+    needs: Needs = _entry(variant.method).needs
+    return needs.unmet(spec)
+
+
 def build(variant: Variant, spec: Spec) -> Method:
     """An untrained method for one row."""
-    module: ModuleType = load("methods", variant.method)
-    method: Method = entry_class(module, "fit", "predict", "state", "load")(variant.params, spec)
+    method: Method = _entry(variant.method)(variant.params, spec)
     return method
+
+
+def _entry(method: str) -> Any:
+    return entry_class(load("methods", method), "fit", "predict", "state", "load")

@@ -1,0 +1,63 @@
+"""Z-scores with the statistics of the training part; a step that is not there stays exactly 0, which is the mean."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pipeline.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Mean and deviation of every feature.
+
+    Args:
+        mean: per modality `(D_m,)` float32.
+        deviation: per modality `(D_m,)` float32; 1 where a feature is constant.
+    """
+
+    mean: dict[str, Tensor]
+    deviation: dict[str, Tensor]
+
+    @classmethod
+    def fit(cls, train: Dataset) -> "Scaler":
+        """Statistics over the present steps of the training part (float64 sums)."""
+        mean, deviation = {}, {}
+        for m, column in train.columns.items():
+            values = column.values[column.present].double()
+            if not len(values):
+                values = values.new_zeros(1, column.values.shape[1])
+            mean[m] = values.mean(0).float()
+            spread = values.std(0, correction=0)
+            tiny = 1e-6 * values.abs().amax(0).clamp(min=1.0)
+            deviation[m] = torch.where(spread > tiny, spread, torch.ones_like(spread)).float()
+        return cls(mean, deviation)
+
+    @classmethod
+    def identity(cls, data: Dataset) -> "Scaler":
+        """Change nothing."""
+        widths = {m: column.values.shape[1] for m, column in data.columns.items()}
+        return cls({m: torch.zeros(d) for m, d in widths.items()}, {m: torch.ones(d) for m, d in widths.items()})
+
+    def apply(self, data: Dataset) -> Dataset:
+        """The dataset in z-scores."""
+        columns = {}
+        for m, column in data.columns.items():
+            mean, deviation = self.mean[m].to(data.device), self.deviation[m].to(data.device)
+            values = ((column.values - mean) / deviation).masked_fill_(~column.present[:, None], 0.0)
+            columns[m] = replace(column, values=values)
+        return replace(data, columns=columns)
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors by name, for a checkpoint."""
+        return {f"{name}.{m}": x for name in ("mean", "deviation") for m, x in getattr(self, name).items()}
+
+    @classmethod
+    def load(cls, state: dict[str, Tensor]) -> "Scaler":
+        """Restore what `state` gave."""
+        parts: dict[str, dict[str, Tensor]] = {"mean": {}, "deviation": {}}
+        for key, value in state.items():
+            name, _, modality = key.partition(".")
+            parts[name][modality] = value
+        return cls(**parts)

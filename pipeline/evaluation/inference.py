@@ -1,0 +1,97 @@
+"""Predict the test part of a fold under every mask of a benchmark, in one pass over packed batches."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pipeline.data.dataset import Dataset
+from pipeline.data.scaling import Scaler
+from pipeline.errors import DataError
+from pipeline.methods.protocol import Method, Spec, Variant, build
+from pipeline.missing.masks import Masks
+from pipeline.training.batches import total_lengths
+
+_STEPS = 16_384
+"""Padded steps of all modalities in one batch: a constant, since the size of a batch may change the last bits."""
+
+
+def load_method(path: Path, variant: Variant, data: Dataset) -> tuple[Method, Scaler]:
+    """Restore a trained method and its scaler.
+
+    Raises:
+        DataError: the file is missing, damaged or of another network.
+    """
+    method = build(variant, Spec.of(data))
+    try:
+        state = load_file(path)
+        method.load({k.removeprefix("method."): x for k, x in state.items() if k.startswith("method.")})
+    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: cannot be loaded ({reason}); delete it and run `dvc repro`") from error
+    return method, Scaler.load({k.removeprefix("scaler."): x for k, x in state.items() if k.startswith("scaler.")})
+
+
+@torch.no_grad()
+def predict_masked(method: Method, data: Dataset, masks: list[Masks]) -> list[npt.NDArray[np.float32]]:
+    """Scores under every condition and repeat of some patterns.
+
+    Equal masks (all repeats at rate 0, the complete set of modalities) are predicted once.
+
+    Args:
+        method: trained, on the device of `data`.
+        data: the test part alone, standardised, utterances in the order of the masks.
+        masks: one entry per pattern.
+
+    Returns:
+        Per pattern `(C, R, n, K)` float32.
+
+    Raises:
+        DataError: the masks were drawn for sequences of other lengths.
+    """
+    for pattern in masks:
+        for m, column in data.columns.items():
+            if pattern.keep[m].shape[2] != len(column.values):
+                raise DataError(
+                    f"masks: {pattern.keep[m].shape[2]} steps of {m}, the test part has {len(column.values)}; run the "
+                    "mask stage again"
+                )
+    flat = {m: np.concatenate([p.keep[m].reshape(-1, p.keep[m].shape[2]) for p in masks]) for m in data.columns}
+    packed = np.concatenate([np.packbits(keep, axis=1) for keep in flat.values()], axis=1)
+    _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    banks = {m: torch.from_numpy(keep[first]).to(data.device) for m, keep in flat.items()}  # (Q, S_m)
+    scores = _predict(method, data, banks, len(first))  # (Q, n, K)
+    expanded = scores[inverse.ravel()]
+    parts, start = [], 0
+    for pattern in masks:
+        conditions, repeats = next(iter(pattern.keep.values())).shape[:2]
+        part = expanded[start : start + conditions * repeats]
+        parts.append(part.reshape(conditions, repeats, *part.shape[1:]))
+        start += conditions * repeats
+    return parts
+
+
+def _predict(method: Method, data: Dataset, banks: dict[str, Tensor], masks: int) -> npt.NDArray[np.float32]:
+    order = total_lengths(data).argsort(stable=True).repeat_interleave(masks)
+    which = torch.arange(masks, device=data.device).repeat(len(data))
+    scores = np.empty((masks, len(data), data.task.outputs), np.float32)
+    start = 0
+    costs = total_lengths(data)[order].clamp(min=1).tolist()
+    while start < len(order):
+        stop = start + 1
+        while stop < len(order) and costs[stop] * (stop + 1 - start) <= _STEPS:
+            stop += 1
+        index, own = order[start:stop], which[start:stop]
+        keep = {}
+        for m, column in data.columns.items():
+            time = torch.arange(int(column.lengths[index].max()), device=data.device)
+            steps = (column.offsets[index][:, None] + time).clamp(max=max(len(column.values) - 1, 0))
+            keep[m] = banks[m][own[:, None], steps] if len(column.values) else steps.bool()
+        output = method.predict(data.batch(index, keep)).scores
+        scores[own.cpu().numpy(), index.cpu().numpy()] = output.float().cpu().numpy()
+        start = stop
+    return scores

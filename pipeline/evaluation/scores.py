@@ -1,0 +1,173 @@
+"""Scores of one benchmark from stored predictions: every metric under every condition, curves and their AUILC.
+
+The unit of measurement is a run: one fold with one seed, repeats of a mask averaged inside it. Beside the mean over
+runs stands the pooled value: per seed, the test predictions of all folds are put together and measured once, then seeds
+are averaged (what the MCT-HFR paper prints).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.predictions import PredictionStore, RowInfo
+from pipeline.errors import DataError
+from pipeline.evaluation.auilc import auilc, mean_height
+from pipeline.evaluation.classification import METRICS, Counts, Values, confusion
+from pipeline.evaluation.intervals import summarize
+
+CURVES = ("frames", "bursts", "at_least_one")
+"""Patterns whose conditions are missing rates."""
+
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """What one model did on the test part of one fold.
+
+    Args:
+        fold: name of the fold.
+        seed: training seed.
+        counts: `(C, R, K, K)` int64, a confusion matrix per condition and repeat; see `confusion`.
+    """
+
+    fold: str
+    seed: int
+    counts: Counts
+
+
+def read_runs(store: PredictionStore, row: str, pattern: str, classes: int) -> tuple[list[str], list[ScoredRun]]:
+    """Names of the C conditions, and a run per fold and seed; the predicted class is the one with the highest score.
+
+    Raises:
+        DataError: a fold without a run, or runs whose conditions, repeats or classes differ.
+    """
+    where, names, runs = f"{store.path}: {row}, '{pattern}'", None, list[ScoredRun]()
+    for fold in store.folds:
+        seeds = store.seeds(row, fold.name)
+        if not seeds:
+            raise DataError(f"{where}: nothing for fold '{fold.name}'; run evaluate again (`dvc repro`)")
+        for seed in seeds:
+            conditions, scores = store.scores(row, fold.name, seed, pattern)
+            names = names or conditions
+            repeats = runs[0].counts.shape[1] if runs else scores.shape[1]
+            if conditions != names or scores.shape[1] != repeats or scores.shape[3] != classes:
+                raise DataError(
+                    f"{where}: fold '{fold.name}', seed {seed} has conditions {conditions} and scores of shape "
+                    f"{scores.shape}, expected {names}, {repeats} repeats and {classes} classes; run evaluate again "
+                    "(`dvc repro`)"
+                )
+            runs.append(ScoredRun(fold.name, seed, confusion(fold.labels, scores.argmax(-1), classes)))
+    return names or [], runs
+
+
+def measure(runs: Sequence[ScoredRun], value: Callable[[Counts], Values], confidence: float) -> list[dict[str, Any]]:
+    """Measure runs and summarize.
+
+    Args:
+        runs: at least one, all with the same conditions and repeats.
+        value: from counts `(C, R, K, K)` to values `(C, R)`, or `(R,)` where it takes the conditions together.
+        confidence: of the interval, in (0, 1).
+
+    Returns:
+        One mapping (mean, sd, low, high, n, pooled) per condition, or a single one for all together.
+    """
+    found = summarize(np.stack([np.atleast_2d(value(run.counts)).mean(-1) for run in runs]), confidence)
+    seeds = sorted({run.seed for run in runs})
+    pools = [np.sum([run.counts for run in runs if run.seed == seed], axis=0) for seed in seeds]
+    pooled = np.mean([np.atleast_2d(value(pool)).mean(-1) for pool in pools], axis=0)
+    columns = {"mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high, "pooled": pooled}
+    return [
+        {"n": found.n, **{name: _number(values[c]) for name, values in columns.items()}} for c in range(len(pooled))
+    ]
+
+
+def score_pattern(conditions: list[str], runs: Sequence[ScoredRun], confidence: float) -> list[dict[str, Any]]:
+    """Per condition every metric, the confusion summed over all runs and repeats, and the share of one-class runs."""
+    metrics = {name: measure(runs, metric, confidence) for name, metric in METRICS.items()}
+    counts = np.stack([run.counts for run in runs])  # (runs, C, R, K, K)
+    single = ((counts.sum(-2) > 0).sum(-1) == 1).mean((0, 2))  # (C,)
+    return [
+        {
+            "condition": condition,
+            "metrics": {name: values[c] for name, values in metrics.items()},
+            "confusion": counts.sum((0, 2))[c].tolist(),
+            "single_class": _number(single[c]),
+        }
+        for c, condition in enumerate(conditions)
+    ]
+
+
+def score_auilc(conditions: list[str], runs: Sequence[ScoredRun], confidence: float) -> dict[str, Any]:
+    """AUILC of every metric, un-normalised (area) and normalised (height), with its grid and the metric's direction."""
+    rates = [float(condition) for condition in conditions]
+
+    def over_rates(area: Callable[..., Values], metric: Callable[[Counts], Values]) -> dict[str, Any]:
+        (found,) = measure(runs, lambda counts: area(rates, metric(counts).T), confidence)
+        return found
+
+    return {
+        "rates": rates,
+        "metrics": {
+            name: {"direction": "higher", "area": over_rates(auilc, metric), "height": over_rates(mean_height, metric)}
+            for name, metric in METRICS.items()
+        },
+    }
+
+
+def score_row(store: PredictionStore, info: RowInfo, classes: int, confidence: float) -> dict[str, Any]:
+    """All scores of one row as JSON values; a row that is not applicable keeps its reason and has none.
+
+    Raises:
+        DataError: predictions are incomplete or damaged.
+    """
+    row: dict[str, Any] = {
+        **vars(info),
+        "folds": len(store.folds),
+        "seeds": sorted({seed for fold in store.folds for seed in store.seeds(info.row, fold.name)}),
+        "patterns": {},
+        "auilc": {},
+        "degenerate": {},
+    }
+    if info.not_applicable is not None:
+        return row
+    for pattern in store.patterns(info.row):
+        conditions, runs = read_runs(store, info.row, pattern, classes)
+        found = score_pattern(conditions, runs, confidence)
+        row["patterns"][pattern] = {"repeats": runs[0].counts.shape[1], "conditions": found}
+        row["degenerate"][pattern] = {c["condition"]: c["single_class"] for c in found if c["single_class"]}
+        if pattern in CURVES and len(conditions) > 1:
+            row["auilc"][pattern] = score_auilc(conditions, runs, confidence)
+    return row
+
+
+def score_planted(conditions: list[str], runs: Sequence[ScoredRun], confidence: float) -> dict[str, Any]:
+    """Every metric of the planted optimum per modality set; the interval is over folds."""
+    return {c["condition"]: c["metrics"] for c in score_pattern(conditions, runs, confidence)} if runs else {}
+
+
+def curve_rows(rows: Sequence[dict[str, Any]], pattern: str = "frames") -> list[dict[str, Any]]:
+    """The curves of scored rows as a table for `dvc plots`: see `CURVE_COLUMNS`; an unknown interval is None."""
+    return [
+        {"row": row["row"], "rate": c["condition"]}
+        | {
+            name + suffix: c["metrics"][name][key]
+            for name in METRICS
+            for suffix, key in (("", "mean"), ("_low", "low"), ("_high", "high"))
+        }
+        for row in rows
+        if pattern in row["patterns"]
+        for c in row["patterns"][pattern]["conditions"]
+    ]
+
+
+CURVE_COLUMNS = ["row", "rate", *(name + suffix for name in METRICS for suffix in ("", "_low", "_high"))]
+"""Columns of the curves."""
+
+
+def _number(value: float) -> float | None:
+    """A JSON number: rounded so that files are readable; None for NaN."""
+    return None if math.isnan(value) else round(float(value), _DIGITS)

@@ -1,0 +1,175 @@
+"""Intra-attention fusion: each modality attends to itself; mean and deviation over modalities are classified.
+
+Rajan, "Learning from Audio, Vision and Language Modalities for Affect Recognition Tasks", PhD thesis, Queen Mary
+University of London, https://core.ac.uk/works/143802461, chapter 4; also Rajan, Brutti, Cavallaro, "Is Cross-Attention
+Preferable to Self-Attention for Multi-Modal Emotion Recognition?", ICASSP 2022, https://arxiv.org/abs/2202.09263
+
+Follows: thesis sections 4.2 and 4.2.1 and equation 4.3; from https://github.com/smartcameras/SelfCrossAttn the dropout
+of text and the linear layers without activation between them.
+Differs: float32; an epsilon of 1e-8 under the root of the deviation, whose gradient is otherwise infinite where all
+modalities agree; Xavier-uniform output projections; a modality that a benchmark lacks is left out, and a single one
+goes to the classifier without statistics; `mask_padding` is ours.
+Handles absence by: zeros in place of the features (thesis section 4.4); the branch runs on.
+"""
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.data.batch import Batch
+from pipeline.data.dataset import Dataset
+from pipeline.methods.protocol import Needs, NeuralParams, Output, Spec
+from pipeline.nn.attention import Attention, attendable
+from pipeline.nn.dropout import Dropout
+from pipeline.nn.recurrent import packed_gru
+from pipeline.params import Rate
+from pipeline.training.loop import fit_network
+from pipeline.training.run import Run
+
+
+class Params(NeuralParams):
+    """Parameters of intra-attention fusion.
+
+    Args:
+        text_steps: text is zero-padded or cut to so many steps.
+        text_out: a learned linear map of time turns these into so many steps; null leaves time alone.
+        audio_steps: the same for audio.
+        audio_out: the same for audio.
+        vision_steps: the same for vision.
+        vision_out: the same for vision.
+        hidden: units of the GRU per direction; sequences are twice as wide.
+        heads: of attention; divide twice `hidden`.
+        text_dropout: of text features.
+        dropout: of attention weights.
+        bottleneck: width of the first linear layer of the classifier.
+        mask_padding: keep padding out of GRU, attention and mean wherever time is left alone (a step of mapped time is
+            a mixture of all steps, padding included).
+    """
+
+    epochs: PositiveInt = 200
+    patience: PositiveInt = 10
+    monitor: Literal["loss", "acc", "uar", "last"] = "acc"
+    plateau_patience: PositiveInt | None = 10
+    text_steps: PositiveInt = 128
+    text_out: PositiveInt | None = None
+    audio_steps: PositiveInt = 1000
+    audio_out: PositiveInt | None = 500
+    vision_steps: PositiveInt = 32
+    vision_out: PositiveInt | None = 25
+    hidden: PositiveInt = 60
+    heads: PositiveInt = Field(6, validate_default=True)
+    text_dropout: Rate = 0.25
+    dropout: Rate = 0.1
+    bottleneck: PositiveInt = 60
+    mask_padding: bool = False
+
+    @field_validator("heads")
+    @classmethod
+    def _divide_width(cls, heads: int, info: ValidationInfo) -> int:
+        width = 2 * info.data.get("hidden", heads)
+        if width % heads:
+            raise ValueError(f"found {heads} heads for twice hidden = {width}, expected a divisor of it")
+        return heads
+
+
+class _Branch(nn.Module):
+    """One modality: map of time, bidirectional GRU, attention to itself, mean over time."""
+
+    def __init__(self, dim: int, steps: int, out: int | None, params: Params, feature_dropout: float) -> None:
+        super().__init__()
+        self.steps, self.mask_padding = steps, params.mask_padding
+        self.dropout = Dropout(feature_dropout)
+        self.time = None if out is None else nn.Linear(steps, out)
+        self.gru = nn.GRU(dim, params.hidden, batch_first=True, bidirectional=True)
+        self.attention = Attention(2 * params.hidden, params.heads, params.dropout)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """One vector `(B, 2 H)` of `x (B, T, D_m)` with `valid (B, T)`."""
+        x, valid = self.dropout(x[:, : self.steps]), valid[:, : self.steps]
+        if self.time is not None:
+            # Zero-padding to the fixed number of steps is the same as leaving out the weights of the padding.
+            weight = self.time.weight[:, : x.shape[1]]
+            x = functional.linear(x.transpose(1, 2), weight, self.time.bias).transpose(1, 2)  # (B, out, D_m)
+            return self._encode(x)
+        missing = self.steps - x.shape[1]
+        x, valid = functional.pad(x, (0, 0, 0, missing)), functional.pad(valid, (0, missing))
+        if not self.mask_padding:
+            return self._encode(x)
+        attended = self.attention(packed_gru(self.gru, x, valid), valid=attendable(valid))
+        mean: Tensor = (attended * valid.unsqueeze(-1)).sum(1) / valid.sum(1, keepdim=True).clamp(min=1)
+        return mean
+
+    def _encode(self, x: Tensor) -> Tensor:
+        mean: Tensor = self.attention(self.gru(x)[0]).mean(dim=1)
+        return mean
+
+
+class _Network(nn.Module):
+    """Branches, statistical pooling over modalities, two linear layers."""
+
+    def __init__(self, params: Params, spec: Spec) -> None:
+        super().__init__()
+        steps = {"text": params.text_steps, "audio": params.audio_steps, "vision": params.vision_steps}
+        out = {"text": params.text_out, "audio": params.audio_out, "vision": params.vision_out}
+        dropout = {"text": params.text_dropout, "audio": 0.0, "vision": 0.0}
+        self.branches = nn.ModuleDict(
+            {m: _Branch(spec.dims[m], steps[m], out[m], params, dropout[m]) for m in spec.available}
+        )
+        pooled = 2 * params.hidden * min(len(self.branches), 2)
+        self.classifier = nn.Sequential(
+            nn.Linear(pooled, params.bottleneck), nn.Linear(params.bottleneck, spec.task.outputs)
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits `(B, K)`."""
+        vectors = [branch(batch.features[m], batch.valid[m]) for m, branch in self.branches.items()]
+        logits: Tensor = self.classifier(statistical_pooling(torch.stack(vectors, dim=1)))
+        return logits
+
+
+def statistical_pooling(vectors: Tensor) -> Tensor:
+    """Mean and deviation over M vectors, equation 4.3: `(B, M, D)` to `(B, 2 D)`; a single vector is left as it is.
+
+    The deviation is the root of the unbiased variance plus 1e-8.
+
+    >>> statistical_pooling(torch.ones(1, 3, 2)).shape
+    torch.Size([1, 4])
+    """
+    if vectors.shape[1] == 1:
+        return vectors[:, 0]
+    return torch.cat([vectors.mean(dim=1), torch.sqrt(vectors.var(dim=1) + 1e-8)], dim=-1)
+
+
+class IntraAttention:
+    """Three branches with attention to themselves, fused by their statistics."""
+
+    needs = Needs()
+
+    def __init__(self, params: Params, spec: Spec) -> None:
+        """Build the network."""
+        self.params, self._task = params, spec.task
+        self.network = _Network(params, spec)
+
+    def fit(self, train: Dataset, valid: Dataset | None, run: Run) -> dict[str, Any]:
+        """Train with cross-entropy; select on validation accuracy."""
+        return fit_network(self.network, self._loss, self.network, train, valid, run, self.params)
+
+    def predict(self, batch: Batch) -> Output:
+        """Class probabilities."""
+        self.network.eval()
+        with torch.no_grad():
+            return Output(self._task.predict(self.network(batch)))
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights."""
+        return {name: x.detach().clone() for name, x in self.network.state_dict().items()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Restore weights."""
+        self.network.load_state_dict(state)
+
+    def _loss(self, batch: Batch, epoch: int) -> Tensor:
+        return self._task.loss(self.network(batch), batch.labels)

@@ -1,0 +1,50 @@
+"""Majority: the class shares of the training part, whatever the input; the floor of every table.
+
+No paper: the constant predictor, as in scikit-learn's DummyClassifier
+(https://scikit-learn.org/stable/modules/generated/sklearn.dummy.DummyClassifier.html).
+Follows: argmax of the training prior. Differs: nothing.
+Handles absence by: never looking at the input.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.data.batch import Batch
+from pipeline.data.dataset import Dataset
+from pipeline.methods.protocol import MethodParams, Needs, Output, Spec
+from pipeline.training.run import Run
+
+
+class Params(MethodParams):
+    """Nothing of its own."""
+
+
+class Majority:
+    """Predicts the training prior."""
+
+    needs = Needs()
+    network = None
+
+    def __init__(self, params: Params, spec: Spec) -> None:
+        """Start from the uniform prior."""
+        self._prior = torch.full((spec.task.outputs,), 1.0 / spec.task.outputs)
+
+    def fit(self, train: Dataset, valid: Dataset | None, run: Run) -> dict[str, Any]:
+        """Count the classes."""
+        counts = torch.bincount(train.labels.cpu(), minlength=len(self._prior))
+        self._prior = counts.float() / counts.sum()
+        return {"prior": self._prior.tolist()}
+
+    def predict(self, batch: Batch) -> Output:
+        """The prior for everyone."""
+        return Output(self._prior.to(batch.labels.device).expand(len(batch), -1))
+
+    def state(self) -> dict[str, Tensor]:
+        """The prior."""
+        return {"prior": self._prior}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Restore the prior."""
+        self._prior = state["prior"]

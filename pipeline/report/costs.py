@@ -1,0 +1,43 @@
+"""What training cost: the one table whose numbers vary from run to run."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError
+from pipeline.files import read_json
+from pipeline.report.table import Cell, Table, count
+
+_HEADER = ["row", "seconds", "seconds per model", "peak memory (MiB)", "models", "epochs", "workers", "device"]
+
+
+def cost_table(benchmark: str, files: list[Path]) -> Table:
+    """Seconds and memory of every row of a benchmark.
+
+    Args:
+        benchmark: its name.
+        files: what the train stage wrote, one per method.
+
+    Raises:
+        DataError: a file is missing or lacks a value.
+    """
+    lines, total = [], 0.0
+    for file in files:
+        try:
+            for row, cost in sorted(read_json(file)["rows"].items()):
+                lines.append(_line(row, cost))
+                total += cost["seconds"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{file}: {error!r}, expected rows with {', '.join(_HEADER[1:])}; train again") from None
+    return Table(
+        f"Training on {benchmark}: {total:.1f} s in all, summed over models; workers train them side by side.",
+        _HEADER,
+        lines,
+    )
+
+
+def _line(row: str, cost: dict[str, Any]) -> list[Cell]:
+    seconds, models = cost["seconds"], cost["models"]
+    cells = [f"{seconds:.1f}", f"{seconds / max(models, 1):.2f}", f"{cost['peak_memory_mib']:.0f}"]
+    return [
+        Cell(text) for text in [row, *cells, count(models), count(cost["epochs"]), str(cost["workers"]), cost["device"]]
+    ]

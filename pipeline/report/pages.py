@@ -1,0 +1,131 @@
+"""The pages: report.html and report.md, costs.html and costs.md, from scores and costs alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from pipeline.report import results, setting
+from pipeline.report.curves import figures
+from pipeline.report.table import Table
+
+COMMANDS = (
+    ("dvc repro", "run what has changed, and rewrite this page"),
+    ("dvc repro report", "only as far as this page needs"),
+    ("dvc metrics show", "the AUILCs in the terminal"),
+    ("dvc metrics diff", "what changed since the last commit"),
+    ("dvc plots diff", "the curves of both"),
+)
+"""How the numbers come about again."""
+
+TERMS = (
+    ("ACC (= WA)", "accuracy: the share of utterances that are right"),
+    ("UAR (= UA)", "mean recall of the classes"),
+    ("UF1", "mean F1 of the classes"),
+    ("WF1", "mean F1 of the classes, weighted by how often each truly occurs"),
+    (
+        "AUILC",
+        "area under a metric over missing rates, un-normalised as papers print it; compare it over equal rates only",
+    ),
+    ("Mean height", "AUILC divided by the range of rates"),
+    (
+        "Interval",
+        "Student's t over folds x seeds; runs share training and test utterances, so it shows spread and is no test of "
+        "a difference between rows",
+    ),
+    ("Pooled", "per seed, the test predictions of all folds measured together, then the mean over seeds"),
+)
+"""What the words of the report mean."""
+
+
+def _environment(*, escape: bool) -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def report_pages(scores: Sequence[dict[str, Any]], title: str, primary: str) -> tuple[str, str]:
+    """The report as (HTML, Markdown); the HTML is self-contained and works offline.
+
+    Args:
+        scores: of every benchmark, as the score stage writes them; may be empty.
+        title: of the report.
+        primary: metric of the first table and plot.
+    """
+    rows = sorted({row["row"] for found in scores for row in found["rows"]})
+    lead = f"{len(scores)} benchmark{'s' * (len(scores) != 1)}, {len(rows)} row{'s' * (len(rows) != 1)} of results."
+    if not scores:
+        lead = "The study names no benchmark, so nothing was scored: add one under `benchmarks` in params.yaml."
+    values = {
+        "title": title,
+        "lead": lead,
+        "primary": primary,
+        "banners": [banner for found in scores if (banner := _banner(found))],
+        "sections": [_section(found, primary) for found in scores],
+        "terms": TERMS,
+        "commands": COMMANDS,
+    }
+    # Markup: the library's own source is no text to escape.
+    html = _environment(escape=True).get_template("report.html.j2").render(values, plotly_js=Markup(get_plotlyjs()))
+    return html, _environment(escape=False).get_template("report.md.j2").render(values)
+
+
+def report_text(scores: Sequence[dict[str, Any]], primary: str) -> str:
+    """The first table of every benchmark for the terminal; says so where there is none."""
+    tables = [
+        results.auilc_table(found, primary, pattern, brief=True).plain()
+        for found in scores
+        for pattern in results.curve_patterns(found)[:1]
+    ]
+    return "\n\n".join(tables) or "no AUILC: the study scores no method over missing rates"
+
+
+def costs_pages(tables: Sequence[Table]) -> tuple[str, str]:
+    """The page of costs as (HTML, Markdown)."""
+    title = "Training time and memory"
+    lead = "Measured on the machine that trained; these numbers vary from run to run, and no other artifact does."
+    if not tables:
+        lead = "The study names no benchmark or no method, so nothing was trained."
+    html = _environment(escape=True).get_template("costs.html.j2").render(title=title, lead=lead, tables=tables)
+    return html, "\n".join([f"# {title}\n", f"{lead}\n", *(table.markdown() for table in tables)])
+
+
+def _banner(scores: dict[str, Any]) -> str:
+    name = scores["benchmark"]
+    if scores["synthetic"]:
+        return (
+            f"These numbers come from a synthetic corpus ({name}). They show that the pipeline works; they say nothing "
+            "about how well a method recognises people, and must never be reported as a benchmark."
+        )
+    if scores["random_weights"]:
+        return f"Features of {name} come from a network with random weights: its numbers only test the pipeline."
+    return ""
+
+
+def _section(scores: dict[str, Any], primary: str) -> dict[str, Any]:
+    patterns = results.curve_patterns(scores)
+    return {
+        "name": scores["benchmark"],
+        "confidence": f"{100 * scores['confidence']:g}",
+        "remark": results.remark(scores),
+        "patterns": patterns,
+        "metrics": scores["metrics"],
+        "auilc": [results.auilc_table(scores, primary, pattern) for pattern in patterns],
+        "curves": [results.curve_table(scores, primary, pattern) for pattern in patterns],
+        "figures": figures(scores),
+        "sets": results.set_tables(scores, primary),
+        "confusions": results.confusions(scores, primary),
+        "models": setting.model_table(scores, primary),
+        "params": setting.row_params(scores, primary),
+        "facts": setting.facts(scores),
+        "features": setting.feature_table(scores),
+        "notes": setting.notes(scores, primary),
+    }

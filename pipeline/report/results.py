@@ -1,0 +1,203 @@
+"""The tables of results of one scored benchmark."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.report.table import NOTHING, Cell, Table, clear_winner, estimate, percent
+
+FLOOR = "majority"
+"""The row that is the floor: it always predicts the most frequent class."""
+
+OPTIMUM = "planted optimum"
+"""The ceiling: the best reader of the symbols that a synthetic corpus plants."""
+
+PATTERN_WORDS = {
+    "frames": "single steps drop out",
+    "bursts": "spans of steps drop out",
+    "at_least_one": "whole modalities drop out, one always stays",
+    "modalities": "only the named modalities are there",
+    "bernoulli": "whole modalities drop out with probabilities text/audio/vision",
+}
+"""What each pattern of missing data does, the one of the papers first."""
+
+_MODALITY = {"t": "text", "a": "audio", "v": "vision"}
+_SYNTHETIC = "Synthetic corpus: the numbers show that the pipeline works, not how well a method recognises people."
+_RANDOM = "Random weights: an extractor was never trained, the numbers only test the pipeline."
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A confusion matrix over all runs and repeats.
+
+    Args:
+        row: of the table.
+        condition: missing rate.
+        labels: the K classes.
+        shares: `K x K` in [0, 1], rows = true class, each summing to 1 where the class occurs.
+    """
+
+    row: str
+    condition: str
+    labels: list[str]
+    shares: list[list[float]]
+
+
+def remark(scores: dict[str, Any]) -> str:
+    """What every table of this benchmark has to say about the worth of its numbers; empty for real ones."""
+    return " ".join(text for key, text in (("synthetic", _SYNTHETIC), ("random_weights", _RANDOM)) if scores[key])
+
+
+def ordered(scores: dict[str, Any], primary: str) -> list[dict[str, Any]]:
+    """Rows by falling AUILC of the primary metric on the first curve they have, then by name."""
+
+    def key(row: dict[str, Any]) -> tuple[float, str]:
+        area = next(
+            (row["auilc"][p]["metrics"][primary]["area"]["mean"] for p in PATTERN_WORDS if p in row["auilc"]), -1.0
+        )
+        return -float(area), str(row["row"])
+
+    return sorted(scores["rows"], key=key)
+
+
+def curve_patterns(scores: dict[str, Any]) -> list[str]:
+    """Patterns that have an AUILC, the one of the papers first."""
+    return [pattern for pattern in PATTERN_WORDS if any(pattern in row["auilc"] for row in scores["rows"])]
+
+
+def auilc_table(scores: dict[str, Any], primary: str, pattern: str, *, brief: bool = False) -> Table:
+    """AUILC of every row under one pattern.
+
+    Args:
+        scores: of a benchmark.
+        primary: metric to sort by, and to show pooled.
+        pattern: one of `curve_patterns`.
+        brief: leave out mean heights and pooled values.
+    """
+    rows = ordered(scores, primary)
+    scored = [row for row in rows if pattern in row["auilc"]]
+    metrics, kinds = scores["metrics"], ("area",) if brief else ("area", "height")
+    best = {}
+    for name in metrics:
+        winner = clear_winner([row["auilc"][pattern]["metrics"][name]["area"] for row in scored])
+        best[name] = None if winner is None else scored[winner]
+    lines = []
+    for row in rows:
+        if row not in scored:
+            lines.append(_empty(row, len(kinds) * len(metrics) + (not brief)))
+            continue
+        found = row["auilc"][pattern]["metrics"]
+        cells = [estimate(found[name][kind], strong=best[name] is row) for kind in kinds for name in metrics]
+        pooled = [] if brief else [Cell(percent(found[primary]["area"]["pooled"]))]
+        lines.append([Cell(row["row"]), *cells, *pooled])
+    rates = scored[0]["auilc"][pattern]["rates"]
+    reach = rates[-1] - rates[0]
+    sentences = [
+        f"AUILC in % on {scores['benchmark']} ({pattern}: {PATTERN_WORDS[pattern]}), {len(rates)} rates from "
+        f"{rates[0]:g} to {rates[-1]:g}, un-normalised: a perfect row has {percent(reach)}.",
+        "" if brief else f"Mean height is AUILC / {reach:g}.",
+        _runs(scored[0], scores),
+        "Bold only where an interval lies above those of all other rows." if any(best.values()) and not brief else "",
+        remark(scores),
+    ]
+    if brief:
+        return Table(_join(sentences), ["row", *metrics], lines)
+    header = ["row", *metrics, *(f"{name} height" for name in metrics), f"{primary} pooled"]
+    wide = len(metrics)
+    groups = (("", 1), ("AUILC, un-normalised", wide), (f"mean height (AUILC / {reach:g})", wide), ("pooled", 1))
+    return Table(_join(sentences), header, lines, groups)
+
+
+def auilc_summary(scores: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Un-normalised AUILC of pattern `frames`, in [0, 1], as {benchmark: {row: {metric: mean}}}, for `dvc metrics`."""
+    return {
+        found["benchmark"]: {
+            row["row"]: {m: v["area"]["mean"] for m, v in row["auilc"]["frames"]["metrics"].items()}
+            for row in found["rows"]
+            if "frames" in row["auilc"]
+        }
+        for found in scores
+    }
+
+
+def curve_table(scores: dict[str, Any], primary: str, pattern: str) -> Table:
+    """The primary metric of every row at every rate: the numbers behind the curves."""
+    return _condition_table(
+        scores,
+        primary,
+        pattern,
+        f"{primary} in % on {scores['benchmark']} over missing rates ({pattern}: {PATTERN_WORDS[pattern]}).",
+    )
+
+
+def set_tables(scores: dict[str, Any], primary: str) -> list[Table]:
+    """The primary metric and ACC where whole modalities are missing, with the planted optimum where it is known."""
+    patterns = [p for p in ("modalities", "bernoulli") if any(p in row["patterns"] for row in scores["rows"])]
+    return [
+        _condition_table(
+            scores,
+            metric,
+            pattern,
+            f"{metric} in % on {scores['benchmark']} ({pattern}: {PATTERN_WORDS[pattern]}).",
+            scores["planted_optimum"] if pattern == "modalities" else {},
+        )
+        for pattern in patterns
+        for metric in dict.fromkeys([primary, "ACC"])
+    ]
+
+
+def confusions(scores: dict[str, Any], primary: str) -> list[tuple[Confusion, Confusion]]:
+    """Per row the confusion at the lowest and at the highest rate of the first curve pattern."""
+    pattern = next(iter(curve_patterns(scores)), None)
+    pairs = []
+    for row in ordered(scores, primary):
+        if pattern in row["patterns"]:
+            conditions = row["patterns"][pattern]["conditions"]
+            first, last = (_confusion(row["row"], c, scores["labels"]) for c in (conditions[0], conditions[-1]))
+            pairs.append((first, last))
+    return pairs
+
+
+def _condition_table(
+    scores: dict[str, Any], metric: str, pattern: str, caption: str, optimum: dict[str, Any] | None = None
+) -> Table:
+    rows = ordered(scores, metric)
+    scored = [row for row in rows if pattern in row["patterns"]]
+    names = [c["condition"] for c in scored[0]["patterns"][pattern]["conditions"]]
+    lines = []
+    if optimum:
+        ceiling = [estimate(optimum[name][metric], 1) if name in optimum else Cell(NOTHING) for name in names]
+        lines.append([Cell(OPTIMUM), *ceiling])
+    for row in rows:
+        if row not in scored:
+            lines.append(_empty(row, len(names)))
+            continue
+        found = [c["metrics"][metric] for c in row["patterns"][pattern]["conditions"]]
+        lines.append([Cell(row["row"]), *(estimate(f, 1) for f in found)])
+    explained = (
+        f"'{OPTIMUM}' is the best reader of the planted symbols of these modalities on the same test utterances, "
+        "interval over folds; it is best in expectation and in ACC, so a method may pass it by chance."
+    )
+    header = ["row", *("+".join(map(_MODALITY.__getitem__, n)) if pattern == "modalities" else n for n in names)]
+    sentences = [caption, _runs(scored[0], scores), explained if optimum else "", remark(scores)]
+    return Table(_join(sentences), header, lines)
+
+
+def _confusion(row: str, condition: dict[str, Any], labels: list[str]) -> Confusion:
+    shares = [[n / (sum(counts) or 1) for n in counts] for counts in condition["confusion"]]
+    return Confusion(row, condition["condition"], labels, shares)
+
+
+def _empty(row: dict[str, Any], columns: int) -> list[Cell]:
+    reason = f"not applicable: {row['not_applicable']}" if row["not_applicable"] else "not evaluated"
+    return [Cell(row["row"], reason), *[Cell(NOTHING)] * columns]
+
+
+def _runs(row: dict[str, Any], scores: dict[str, Any]) -> str:
+    runs = next(iter(row["patterns"].values()))["conditions"][0]["metrics"]["ACC"]["n"]
+    text = f"Mean and {100 * scores['confidence']:g} % t interval over {runs} runs ({row['folds']} folds, "
+    return f"{text}{len(row['seeds'])} seeds)." if runs > 1 else "One run (one fold, one seed): no interval."
+
+
+def _join(sentences: list[str]) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)

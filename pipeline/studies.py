@@ -1,0 +1,84 @@
+"""Studies: what params.yaml may ask for, checked against the code and the data that are here."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipeline import paths
+from pipeline.errors import LacunaError, ParamsError
+from pipeline.methods.protocol import variants
+from pipeline.params import Params, options
+from pipeline.registry import load
+
+
+def code_problems(params: Params) -> list[str]:
+    """Every block that a corpus, an extractor or a method of its own validates: what is wrong, one a line."""
+    found: list[str] = []
+
+    def attempt(check: object, *arguments: object) -> None:
+        try:
+            check(*arguments)  # type: ignore[operator]
+        except LacunaError as error:
+            found.extend(str(error).splitlines())
+
+    for name, synthetic in params.synthetic.items():
+        attempt(_check_generator, name, synthetic.generator, synthetic.options)
+    for name, corpus in params.corpora.items():
+        attempt(_check_options, "corpora", corpus.reader, corpus.options, f"corpora.{name}.options")
+    for name, features in params.features.items():
+        for extractor, values in {features.extractor: {}, **features.options}.items():
+            attempt(_check_options, "extractors", extractor, values, f"features.{name}.options.{extractor}")
+    for name, block in params.methods.items():
+        attempt(variants, name, block)
+    if params.benchmarks and not params.methods:
+        found.append("params.yaml: methods: empty while there are benchmarks; name at least one, majority for example")
+    return found
+
+
+def data_problems(params: Params) -> list[str]:
+    """What the study needs on disk and does not find, one a line."""
+    found = []
+    for name, corpus in params.corpora.items():
+        if name not in params.synthetic and not any(paths.raw(name).glob("*")):
+            found.append(
+                f"{paths.raw(name)}: not there or empty; put the corpus '{corpus.reader}' there as its owner ships it, "
+                "a symbolic link will do (docs/corpora.md says how to get it)"
+            )
+    for name, features in params.features.items():
+        if features.weights and features.weights != "random" and not Path(features.weights).exists():
+            found.append(f"{features.weights}: not there; features.{name}.weights names it for '{features.extractor}'")
+    return found
+
+
+def stale_artifacts(params: Params) -> list[Path]:
+    """Artifacts of corpora, feature sets, benchmarks and methods that the study does not have.
+
+    DVC leaves what is no longer in its graph, and a dependency on a folder would see it.
+    """
+    wanted = {
+        paths.DATA / "predictions": {paths.predictions(b, m) for b in params.benchmarks for m in params.methods},
+        paths.METRICS / "costs": {paths.costs(b, m) for b in params.benchmarks for m in params.methods},
+        paths.METRICS / "scores": {paths.scores(b) for b in params.benchmarks},
+        paths.METRICS / "curves": {paths.curves(b) for b in params.benchmarks},
+    }
+    return sorted(
+        path
+        for folder, keep in wanted.items()
+        for path in folder.rglob("*")
+        if path.is_file() and path not in keep and not path.name.startswith(".")
+    )
+
+
+def _check_options(kind: str, name: str, values: dict[str, object], where: str) -> None:
+    module = load(kind, name)
+    options(module.Options, values, where)
+
+
+def _check_generator(name: str, generator: str, values: dict[str, object]) -> None:
+    load("corpora", generator)
+    if find_spec(f"pipeline.corpora.{generator}.generate") is None:
+        raise ParamsError(
+            f"params.yaml: synthetic.{name}.generator: '{generator}' cannot be generated, it is only read; name a "
+            "corpus that has a generate.py"
+        )
+    options(import_module(f"pipeline.corpora.{generator}.generate").Options, values, f"synthetic.{name}.options")

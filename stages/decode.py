@@ -1,0 +1,30 @@
+"""Stage decode: the media of one corpus become packed streams of text, sound, face crops and frames."""
+
+from pipeline import cli, paths
+from pipeline.data.manifest import Manifest
+from pipeline.decode.runner import decode_corpus
+from pipeline.errors import ParamsError
+from pipeline.params import load_params
+
+
+def decode(corpus: str) -> None:
+    """Decode every file of CORPUS once."""
+    corpora = load_params().corpora
+    if corpus not in corpora:
+        raise ParamsError(f"params.yaml: corpora: no '{corpus}', expected one of {', '.join(corpora) or 'none'}")
+    done = decode_corpus(
+        corpus,
+        Manifest.read(paths.manifest(corpus)),
+        corpora[corpus].decode,
+        paths.decoded(corpus),
+        paths.scratch() / "decode" / corpus,
+    )
+    absent = ", ".join(f"{modality} {count}" for modality, count in done.absent.items())
+    print(
+        f"{corpus}: {done.clips} clips, {done.hours:.3f} h of media; naturally absent: {absent}; "
+        f"{done.quarantined} quarantined"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(decode, "corpus")

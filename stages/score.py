@@ -1,0 +1,30 @@
+"""Stage score: metrics, curves and AUILC of one benchmark, from stored predictions alone."""
+
+from pipeline import cli, paths
+from pipeline.data.predictions import PredictionStore
+from pipeline.evaluation.classification import METRICS
+from pipeline.evaluation.facts import load_benchmark
+from pipeline.evaluation.scores import CURVE_COLUMNS, curve_rows, score_planted, score_row
+from pipeline.files import write_csv, write_json
+from pipeline.params import load_params
+
+
+def score(benchmark: str) -> None:
+    """Score every method of the study on BENCHMARK."""
+    params = load_params()
+    confidence = params.score.interval
+    data = load_benchmark(benchmark, paths.benchmark(benchmark))
+    rows = []
+    for method in sorted(params.methods):
+        with PredictionStore(paths.predictions(benchmark, method)) as store:
+            data.check(store)
+            rows += [score_row(store, info, len(data.labels), confidence) for info in store.rows]
+    rows.sort(key=lambda row: str(row["row"]))
+    planted = score_planted(*data.planted(), confidence)
+    facts = {**data.facts(), "confidence": confidence, "metrics": list(METRICS), "planted_optimum": planted}
+    write_json(paths.scores(benchmark), {**facts, "rows": rows})
+    write_csv(paths.curves(benchmark), CURVE_COLUMNS, curve_rows(rows))
+
+
+if __name__ == "__main__":
+    cli.run(score, "benchmark")

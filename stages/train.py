@@ -1,0 +1,78 @@
+"""Stage train: one model per row, fold and seed of a method on a benchmark."""
+
+import os
+import shutil
+from pathlib import Path
+
+from pipeline import cli, paths
+from pipeline.execution.jobs import run_jobs, workers
+from pipeline.execution.lock import exclusive
+from pipeline.files import atomic, read_json, write_json
+from pipeline.methods.protocol import variants
+from pipeline.params import load_params
+from pipeline.progress import track
+from pipeline.training.device import compute_device
+from pipeline.training.jobs import TrainingJob, refusal, train_one, training_jobs
+
+
+def train(benchmark: str, method: str) -> None:
+    """Train METHOD on BENCHMARK: all its variants, folds and seeds."""
+    params = load_params()
+    rows = variants(method, params.methods[method])
+    scratch = paths.scratch() / "train" / benchmark / method
+    folder = paths.benchmark(benchmark)
+    with exclusive(scratch):
+        refused = {row.row: refusal(row, folder) for row in rows}
+        possible = [row for row in rows if not refused[row.row]]
+        seeds = params.benchmarks[benchmark].seeds
+        jobs = list(training_jobs(folder, possible, seeds, (params.seed, benchmark), scratch))
+        unique = {job.key: job for job in jobs}
+        waiting = [job for job in unique.values() if not job.finished]
+        if len(waiting) < len(unique):
+            print(f"{method}: {len(unique) - len(waiting)} of {len(unique)} trainings are already done")
+        if compute_device().type == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        for _ in track(run_jobs(train_one, waiting), f"train {method}", "models", len(waiting)):
+            pass
+        with atomic(paths.models(benchmark, method)) as target:
+            for job in jobs:
+                place = target / job.variant.folder / job.fold["name"]
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(job.weights, place / f"{job.seed}.safetensors")
+                record = read_json(job.record)
+                write_json(place / f"{job.seed}.json", record["history"])
+                write_json(target / job.variant.folder / "facts.json", record["facts"])
+            for row in rows:
+                if refused[row.row]:
+                    write_json(target / row.folder / "facts.json", {"not_applicable": refused[row.row]})
+        write_json(paths.costs(benchmark, method), {"rows": _costs(jobs)})
+        _forget(scratch, unique)
+
+
+def _costs(jobs: list[TrainingJob]) -> dict[str, dict[str, object]]:
+    rows: dict[str, list[TrainingJob]] = {}
+    for job in jobs:
+        rows.setdefault(job.variant.row, []).append(job)
+    found: dict[str, dict[str, object]] = {}
+    for row, own in rows.items():
+        records = [read_json(job.record) for job in own]
+        found[row] = {
+            "seconds": round(sum(record["cost"]["seconds"] for record in records), 3),
+            "peak_memory_mib": round(max(record["cost"]["peak_memory_mib"] for record in records), 1),
+            "models": len(records),
+            "epochs": sum(len(record["history"].get("epochs", [])) for record in records),
+            "device": records[0]["cost"]["device"],
+            "workers": workers(),
+        }
+    return found
+
+
+def _forget(scratch: Path, current: dict[str, TrainingJob]) -> None:
+    """Remove results of earlier parameters; DVC's run cache keeps those."""
+    for path in scratch.iterdir():
+        if path.name != "lock" and path.stem not in current:
+            path.unlink()
+
+
+if __name__ == "__main__":
+    cli.run(train, "benchmark", "method")

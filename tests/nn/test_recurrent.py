@@ -1,0 +1,30 @@
+import torch
+from torch import nn
+
+from pipeline.nn.recurrent import packed_gru
+
+
+def make():
+    torch.manual_seed(0)
+    gru = nn.GRU(3, 4, num_layers=2, batch_first=True, bidirectional=True)
+    valid = torch.arange(5) < torch.tensor([[5], [2], [0]])
+    return gru, torch.randn(3, 5, 3), valid
+
+
+def test_each_row_is_as_if_it_were_alone():
+    gru, x, valid = make()
+    found = packed_gru(gru, x, valid)
+    for row, length in enumerate([5, 2]):
+        torch.testing.assert_close(found[row, :length], gru(x[row : row + 1, :length])[0][0])
+
+
+def test_padding_is_zero_and_without_influence_or_gradient():
+    gru, x, valid = make()
+    x.requires_grad_()
+    found = packed_gru(gru, x, valid)
+    assert torch.equal(found[~valid], torch.zeros(8, 8))
+    other = packed_gru(gru, x.masked_fill(~valid[..., None], 1e6), valid)
+    assert torch.equal(found, other)
+    found.sum().backward()
+    assert torch.isfinite(x.grad).all()
+    assert torch.equal(x.grad[~valid], torch.zeros(8, 3))
