@@ -32,6 +32,6 @@ def run(main: Callable[..., None], *identity: str, positional: str | None = None
         print("interrupted: nothing half-written is left; `dvc repro` goes on from here", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         sys.exit(f"error: {error.filename or 'disk'}: the disk is full; free some space and run again")

@@ -406,7 +406,7 @@ def problems(errors: Iterable[Any], where: str, model: type[BaseModel], file: st
             lines[f"{at}: missing"] = [wanted]
         elif kind == "value_error":
             lines |= {f"{at}: {line}": [] for line in str(error["ctx"]["error"]).splitlines()}
-        elif not (isinstance(error["input"], tuple) and kind in {"literal_error", "too_short"} and inside):
+        elif not (inside and isinstance(error["input"], tuple) and (kind == "literal_error" or error["input"])):
             lines.setdefault(f"{at}: found {shown(error['input'])}", []).append(_expected(error))
     return [f"{line}, expected {' or '.join(wanted)}" if wanted else line for line, wanted in lines.items()]
 

@@ -1,4 +1,4 @@
-"""dvc.yaml says what each stage really imports and reads, and is not edited to add a method, a corpus or an extractor."""
+"""dvc.yaml says what each stage really imports and reads, and names no method, corpus or extractor."""
 
 import ast
 import re
@@ -36,7 +36,9 @@ def _closure(stage: str, modules: list[str]) -> set[str]:
     files = set(registry.import_closure(f"stages.{stage}"))
     for module in modules:
         files |= registry.import_closure(module)
-    return {str(path) for path in files if path.name != "__init__.py" or len(ast.parse((ROOT / path).read_text()).body) > 1}
+    return {
+        str(path) for path in files if path.name != "__init__.py" or len(ast.parse((ROOT / path).read_text()).body) > 1
+    }
 
 
 @pytest.mark.parametrize(("stage", "entry", "modules", "key"), CASES, ids=[f"{c[0]}-{c[1]}" for c in CASES])

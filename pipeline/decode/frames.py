@@ -105,15 +105,14 @@ class Scaler:
     def __call__(self, frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
         """The scaled frame, `(H, W, 3)` for bgr24 and `(H, W)` for gray8."""
         short = min(frame.width, frame.height)
-        share = self._pixels / short if self._enlarge or short > self._pixels else 1.0
-        scaled = self._reformatter.reformat(
-            frame,
-            round(frame.width * share),
-            round(frame.height * share),
-            self._format,
-            interpolation="AREA" if share < 1.0 else "BICUBIC",
-            threads=1,
+        pixels = self._pixels if self._enlarge else min(short, self._pixels)
+        # The long side is even: swscale is three times slower at odd widths.
+        width, height = (
+            pixels if side == short else max(pixels, 2 * round(side * pixels / short / 2))
+            for side in (frame.width, frame.height)
         )
+        interpolation = "AREA" if pixels < short else "BICUBIC"
+        scaled = self._reformatter.reformat(frame, width, height, self._format, interpolation=interpolation, threads=1)
         return np.asarray(scaled.to_ndarray(), np.uint8)
 
 

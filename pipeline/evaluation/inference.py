@@ -14,6 +14,7 @@ from pipeline.data.scaling import Scaler
 from pipeline.errors import DataError
 from pipeline.methods.protocol import Method, Spec, Variant, build
 from pipeline.missing.masks import Masks
+from pipeline.missing.patterns import Keep
 from pipeline.training.batches import total_lengths
 
 _STEPS = 16_384
@@ -60,7 +61,7 @@ def predict_masked(method: Method, data: Dataset, masks: list[Masks]) -> list[np
                     f"masks: {pattern.keep[m].shape[2]} steps of {m}, the test part has {len(column.values)}; run the "
                     "mask stage again"
                 )
-    flat = {m: np.concatenate([p.keep[m].reshape(-1, p.keep[m].shape[2]) for p in masks]) for m in data.columns}
+    flat = {m: np.concatenate([_flat(pattern.keep[m]) for pattern in masks]) for m in data.columns}
     packed = np.concatenate([np.packbits(keep, axis=1) for keep in flat.values()], axis=1)
     _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
     banks = {m: torch.from_numpy(keep[first]).to(data.device) for m, keep in flat.items()}  # (Q, S_m)
@@ -73,6 +74,12 @@ def predict_masked(method: Method, data: Dataset, masks: list[Masks]) -> list[np
         parts.append(part.reshape(conditions, repeats, *part.shape[1:]))
         start += conditions * repeats
     return parts
+
+
+def _flat(keep: Keep) -> Keep:
+    """`(C, R, S)` as `(C R, S)`; S may be 0."""
+    conditions, repeats, steps = keep.shape
+    return keep.reshape(conditions * repeats, steps)
 
 
 def _predict(method: Method, data: Dataset, banks: dict[str, Tensor], masks: int) -> npt.NDArray[np.float32]:

@@ -60,6 +60,7 @@ def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator
         return
     for name in _THREAD_LIMITS:
         os.environ[name] = "1"
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers(), _context(), _start_worker, (os.getpid(),))
     pending: deque[Future[Result]] = deque(pool.submit(function, job) for job in first)
     try:
@@ -73,7 +74,7 @@ def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator
             "happens again"
         ) from None
     except (KeyboardInterrupt, GeneratorExit):
-        for worker in multiprocessing.active_children():  # what they have not finished is of no use to anyone
+        for worker in set(multiprocessing.active_children()) - others:  # nobody waits for what they are doing
             worker.kill()
         raise
     finally:

@@ -13,7 +13,7 @@ from pipeline.report.results import FLOOR, OPTIMUM, PATTERN_WORDS, curve_pattern
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "x", "cross", "star")
 _GREY, _INK, _GRID = "#6b6b6b", "#222222", "#e6e6e6"
-_LABEL_GAP = 0.05  # of the height of the plot, so that labels of neighbouring curves do not overlap
+_LABEL_PX = 17  # height of a label at the end of a line
 
 
 def figures(scores: dict[str, Any]) -> dict[str, Any]:
@@ -25,30 +25,39 @@ def _figure(scores: dict[str, Any], pattern: str, metric: str) -> Any:
     rows = [row for row in scores["rows"] if pattern in row["auilc"]]
     rates = rows[0]["auilc"][pattern]["rates"]
     figure = go.Figure()
-    ends: dict[str, float] = {}
+    ends: dict[str, tuple[float, str]] = {}
     seen: list[float] = []
     for index, row in enumerate(row for row in rows if row["row"] != FLOOR):
         colour, symbol = _COLOURS[index % len(_COLOURS)], _SYMBOLS[index % len(_SYMBOLS)]
         seen += _add_row(figure, row, pattern, metric, colour, symbol)
-        ends[row["row"]] = seen[-1]
-    flat = {"mode": "lines", "line": {"color": _GREY, "width": 2, "dash": "dash"}, "hovertemplate": "%{y:.1f} %"}
-    for row in rows:
-        if row["row"] == FLOOR:
-            heights = [100 * c["metrics"][metric]["mean"] for c in row["patterns"][pattern]["conditions"]]
-            name = f"{FLOOR} (floor)"
-            figure.add_scatter(x=rates, y=heights, name=name, legendgroup=name, **flat)
-            ends[name], seen = heights[-1], seen + heights
-    if "tav" in scores["planted_optimum"]:
-        height = 100 * scores["planted_optimum"]["tav"][metric]["mean"]
-        flat["line"] = {"color": _INK, "width": 1.5, "dash": "dot"}
-        name = f"{OPTIMUM} (complete data)"
-        figure.add_scatter(x=rates, y=[height] * len(rates), name=name, legendgroup=name, **flat)
-        ends[name], seen = height, [*seen, height]
+        ends[row["row"]] = (seen[-1], colour)
+    for name, (heights, line) in _references(scores, rows, pattern, metric).items():
+        figure.add_scatter(
+            x=rates, y=heights, name=name, legendgroup=name, mode="lines", line=line, hovertemplate="%{y:.1f} %"
+        )
+        seen += heights
+        ends[name] = (seen[-1], line["color"])
     low, high = min(seen), max(seen)
     margin = 0.06 * (high - low or 1.0)
     _label_ends(figure, ends, rates[-1], low - margin, high + margin)
-    figure.update_layout(_layout(rates, metric, pattern, low - margin, high + margin, len(ends)))
+    figure.update_layout(_layout(rates, metric, pattern, low - margin, high + margin, list(ends)))
     return json.loads(plotly.io.to_json(figure, engine="json"))
+
+
+def _references(
+    scores: dict[str, Any], rows: list[dict[str, Any]], pattern: str, metric: str
+) -> dict[str, tuple[list[float], dict[str, Any]]]:
+    """Heights in % and line style of the floor and of the ceiling, as far as they are known."""
+    found = {}
+    for row in rows:
+        if row["row"] == FLOOR:
+            heights = [100 * c["metrics"][metric]["mean"] for c in row["patterns"][pattern]["conditions"]]
+            found[f"{FLOOR} (floor)"] = (heights, {"color": _GREY, "width": 2, "dash": "dash"})
+    if "tav" in scores["planted_optimum"]:
+        height = 100 * scores["planted_optimum"]["tav"][metric]["mean"]
+        heights = [height] * len(rows[0]["auilc"][pattern]["rates"])
+        found[f"{OPTIMUM} (ceiling)"] = (heights, {"color": _INK, "width": 1.5, "dash": "dot"})
+    return found
 
 
 def _add_row(figure: Any, row: dict[str, Any], pattern: str, metric: str, colour: str, symbol: str) -> list[float]:
@@ -88,15 +97,16 @@ def _add_row(figure: Any, row: dict[str, Any], pattern: str, metric: str, colour
     return [*edges, *means]
 
 
-def _label_ends(figure: Any, ends: dict[str, float], rate: float, bottom: float, top: float) -> None:
+def _label_ends(figure: Any, ends: dict[str, tuple[float, str]], rate: float, bottom: float, top: float) -> None:
     """Name every line at its right end, moved apart where lines meet."""
-    gap, names = _LABEL_GAP * (top - bottom), sorted(ends, key=lambda name: (ends[name], name))
-    for name, height in zip(names, spread([ends[name] for name in names], gap, top), strict=True):
+    gap = _LABEL_PX / _height(len(ends)) * (top - bottom)
+    names = sorted(ends, key=lambda name: (ends[name], name))
+    for name, height in zip(names, spread([ends[name][0] for name in names], gap, top), strict=True):
         figure.add_scatter(
             x=[rate],
             y=[height],
             mode="text",
-            text=[f"  {name}"],
+            text=[f"  <span style='color:{ends[name][1]}'>●</span> {name}"],
             textposition="middle right",
             textfont={"size": 13, "color": _INK},
             cliponaxis=False,
@@ -124,15 +134,20 @@ def spread(heights: list[float], gap: float, top: float) -> list[float]:
     return placed
 
 
-def _layout(rates: list[float], metric: str, pattern: str, low: float, high: float, lines: int) -> dict[str, Any]:
+def _height(lines: int) -> int:
+    """Pixels of the plot without axes and legend: room for a label per line."""
+    return 320 + 12 * lines
+
+
+def _layout(rates: list[float], metric: str, pattern: str, low: float, high: float, names: list[str]) -> dict[str, Any]:
     axis = {"gridcolor": _GRID, "zeroline": False, "linecolor": _GREY, "ticks": "outside", "tickcolor": _GREY}
     return {
         "template": None,
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
         "font": {"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 14, "color": _INK},
-        "height": 420 + 12 * lines,
-        "margin": {"l": 64, "r": 230, "t": 16, "b": 64},
+        "height": _height(len(names)) + 140,
+        "margin": {"l": 64, "r": 48 + 8 * max(map(len, names)), "t": 16, "b": 64},
         "hovermode": "x unified",
         "xaxis": {
             **axis,

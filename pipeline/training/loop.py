@@ -80,7 +80,9 @@ def fit_network(
         odd = [f"{name} is {value}" for name, value in epochs[-1].items() if not math.isfinite(value)]
         if odd:
             where = " ".join(map(str, run.words))
-            raise ContractError(f"{where}: the {odd[0]} in epoch {epoch}, expected a finite number; lower learning_rate")
+            raise ContractError(
+                f"{where}: the {odd[0]} in epoch {epoch}, expected a finite number; lower learning_rate"
+            )
         if valid is None:
             continue
         if plateau is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -58,6 +58,7 @@ def test_the_same_content_written_later_has_the_same_bytes(path: Path, tmp_path:
     assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
 
 
+@settings(deadline=None)  # it writes files
 @given(arrays.arrays(np.float32, st.tuples(*[st.integers(1, 4)] * 4), elements=st.floats(0, 1, width=32)))
 def test_scores_of_any_shape_survive(tmp_path_factory: pytest.TempPathFactory, scores: np.ndarray) -> None:
     path = tmp_path_factory.mktemp("p") / "p.h5"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decode.frames import MiddleSquare, Strip, WholeFrame, steps
+from pipeline.decode.frames import MiddleSquare, Scaler, Strip, WholeFrame, steps
 from pipeline.decode.media import read_media
 
 
@@ -125,3 +125,13 @@ def test_the_middle_square_is_the_middle(make_media, tmp_path, pixels):
     image = cv2.imdecode(np.frombuffer(MiddleSquare(pixels)(frame), np.uint8), cv2.IMREAD_GRAYSCALE)
     assert image.shape == (pixels, pixels)
     assert image[:, 4:-4].min() > 200
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"), [(160, 96, (33, 56, 3)), (96, 160, (56, 33, 3)), (96, 96, (33, 33, 3))]
+)
+def test_the_short_side_is_exact_and_the_long_one_even(make_media, tmp_path, width, height, expected):
+    path = make_media(tmp_path / "a.mp4", 0.08, picture=lambda i: np.zeros((height, width, 3), np.uint8), sound=None)
+    frame = first_frame(path)[0]
+    assert Scaler(33, "bgr24")(frame).shape == expected
+    assert Scaler(500, "gray8", enlarge=False)(frame).shape == (height, width)

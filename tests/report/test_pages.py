@@ -164,15 +164,15 @@ def test_the_page_is_whole_loads_nothing_and_draws_every_pattern_and_metric(scor
 def test_curves_show_bands_floor_ceiling_and_direct_labels(scores: dict) -> None:
     figure = figures(scores)["frames|UAR"]
     lines = {trace["name"]: trace for trace in figure["data"] if trace.get("name")}
-    assert set(lines) == {"good", "fair", "fair:b", "majority (floor)", "planted optimum (complete data)"}
+    assert set(lines) == {"good", "fair", "fair:b", "majority (floor)", "planted optimum (ceiling)"}
     expected = [c["metrics"]["UAR"]["mean"] for c in scores["rows"][1]["patterns"]["frames"]["conditions"]]
     assert lines["good"]["y"] == pytest.approx([100 * value for value in expected])
     assert lines["majority (floor)"]["line"]["dash"] == "dash"
     assert lines["majority (floor)"]["y"] == [50.0] * 10
-    assert len({round(y, 9) for y in lines["planted optimum (complete data)"]["y"]}) == 1
+    assert len({round(y, 9) for y in lines["planted optimum (ceiling)"]["y"]}) == 1
     assert sum(trace.get("fill") == "toself" for trace in figure["data"]) == 3
     labels = [trace for trace in figure["data"] if trace.get("mode") == "text"]
-    assert {trace["text"][0].strip() for trace in labels} == set(lines)
+    assert {trace["text"][0].partition("</span> ")[2] for trace in labels} == set(lines)
     low, high = figure["layout"]["yaxis"]["range"]
     assert all(low <= y <= high for trace in figure["data"] for y in trace["y"])
 

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Checkout, copy_working_tree, shrink
+
+from tests.stages.checkout import Checkout, copy_working_tree, shrink
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
 

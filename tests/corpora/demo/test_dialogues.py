@@ -50,7 +50,7 @@ def test_a_speaker_keeps_a_class_more_often_than_chance_and_also_takes_the_partn
             own += turn.label == before.label
             partner += turn.label == last.label and turn.label != before.label
             total += before.label != last.label
-    assert 0.5 < own / 3000
+    assert own / 3000 > 0.5
     assert partner / total > 0.2
 
 

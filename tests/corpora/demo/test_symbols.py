@@ -45,7 +45,7 @@ def test_one_symbol_of_accuracy_p_is_read_with_accuracy_p():
 
 def test_three_symbols_of_accuracy_half_give_the_closed_form():
     best = optimum(Process(only("R"), (0.5, 0.5, 0.5), NONE))
-    # All or two agree on the truth, or all differ and the guess among the three is right as often as the truth is there.
+    # Two or three show the truth; or all differ, and the guess among them is right in one of three cases.
     p, q = 0.5, 0.5 / 3
     two_or_three = p**3 + 3 * p**2 * (1 - p)
     all_differ_truth_among = 3 * p * 3 * 2 * q**2

@@ -1,0 +1,173 @@
+"""Jobs in worker processes: in order, none lost, nothing left running."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DataError, ParamsError
+from pipeline.execution.jobs import one_thread, run_jobs, workers
+
+ROOT = Path(__file__).parents[2]
+
+
+def sleepy_square(number: int) -> int:
+    time.sleep(0.05 if number % 2 == 0 else 0.0)
+    return number * number
+
+
+def refuse_two(number: int) -> int:
+    if number == 2:
+        raise ParamsError("x: found 2, expected another number")
+    return number
+
+
+def die(parent: int) -> None:
+    assert os.getpid() != parent
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def process_and_threads(_: int) -> tuple[int, str | None]:
+    return os.getpid(), os.environ.get("OMP_NUM_THREADS")
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("count", [0, 1, 2, 17])
+def test_results_come_in_the_order_of_the_jobs(monkeypatch: pytest.MonkeyPatch, jobs: str, count: int) -> None:
+    monkeypatch.setenv("LACUNA_JOBS", jobs)
+    assert list(run_jobs(sleepy_square, range(count))) == [number * number for number in range(count)]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_a_job_raises_reaches_the_caller_after_the_results_before_it(
+    monkeypatch: pytest.MonkeyPatch, jobs: str
+) -> None:
+    monkeypatch.setenv("LACUNA_JOBS", jobs)
+    results = run_jobs(refuse_two, range(6))
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ParamsError, match="x: found 2"):
+        next(results)
+    assert multiprocessing.active_children() == []
+
+
+def test_one_worker_or_one_job_needs_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACUNA_JOBS", "1")
+    assert {pid for pid, _ in run_jobs(process_and_threads, range(3))} == {os.getpid()}
+    monkeypatch.setenv("LACUNA_JOBS", "2")
+    assert {pid for pid, _ in run_jobs(process_and_threads, range(1))} == {os.getpid()}
+
+
+def test_workers_are_as_many_as_asked_for_and_have_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACUNA_JOBS", "2")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    found = list(run_jobs(process_and_threads, range(40)))
+    assert os.getpid() not in {pid for pid, _ in found}
+    assert 1 <= len({pid for pid, _ in found}) <= 2
+    assert {threads for _, threads in found} == {"1"}
+
+
+def test_jobs_are_taken_only_a_little_ahead_of_their_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACUNA_JOBS", "2")
+    taken = 0
+
+    def jobs() -> Iterator[int]:
+        nonlocal taken
+        for number in range(60):
+            taken += 1
+            yield number
+
+    for done, _ in enumerate(run_jobs(sleepy_square, jobs()), start=1):
+        assert taken <= done + 7
+    assert taken == 60
+
+
+def test_a_killed_worker_is_a_data_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACUNA_JOBS", "2")
+    with pytest.raises(DataError, match=r"killed from outside .*LACUNA_JOBS=1"):
+        list(run_jobs(die, [os.getpid()] * 4))
+    assert multiprocessing.active_children() == []
+
+
+def test_a_caller_that_stops_early_leaves_no_worker_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACUNA_JOBS", "2")
+    started = time.monotonic()
+    results = run_jobs(time.sleep, [0.0, 0.0, *[30.0] * 10])
+    next(results)
+    results.close()
+    assert multiprocessing.active_children() == []
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("wanted", ["0", "-1", "two", "1.5", "", "²"])
+def test_a_number_of_workers_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    monkeypatch.setenv("LACUNA_JOBS", wanted)
+    with pytest.raises(ParamsError, match=f"LACUNA_JOBS: found '{wanted}', expected a positive whole number"):
+        workers()
+
+
+def test_by_default_there_is_one_worker_per_processor_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LACUNA_JOBS", raising=False)
+    assert workers() == len(os.sched_getaffinity(0))
+    monkeypatch.setenv("LACUNA_JOBS", "3")
+    assert workers() == 3
+
+
+def test_one_thread_pins_torch_and_what_is_loaded_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    one_thread()
+    assert torch.get_num_threads() == 1
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+
+
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+from pipeline.execution.jobs import run_jobs
+
+def sleep(folder):
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    list(run_jobs(sleep, [sys.argv[1]] * 6))
+"""
+
+
+def _wait(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_workers_end_with_their_parent_however_it_ends(tmp_path: Path, end: signal.Signals) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    environment = {**os.environ, "LACUNA_JOBS": "2", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(tmp_path / "script.py"), str(pids)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as parent:
+        assert _wait(lambda: len(list(pids.iterdir())) == 2)
+        children = [int(path.name) for path in pids.iterdir()]
+        assert all(map(_runs, children))
+        parent.send_signal(end)
+        assert parent.wait(15) != 0
+    assert _wait(lambda: not any(map(_runs, children)))
