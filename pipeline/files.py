@@ -88,8 +88,11 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
     """Write a table, whole or not at all; None becomes an empty cell."""
     with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
+        quoting = csv.DictWriter(file, columns, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            # The writer quotes only the line end it writes, the reader takes a bare carriage return for one, too.
+            (quoting if any("\r" in str(cell) for cell in row.values()) else writer).writerow(row)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -8,15 +8,14 @@ from pipeline.params import load_params
 
 def extract(features: str) -> None:
     """Extract the feature set FEATURES."""
-    feature_sets = load_params().features
-    if features not in feature_sets:
-        known = ", ".join(feature_sets) or "none yet"
-        raise ParamsError(f"params.yaml: features.{features}: no such feature set, expected one of {known}")
-    params = feature_sets[features]
+    known = load_params().features
+    if features not in known:
+        raise ParamsError(f"params.yaml: features.{features}: no such feature set, expected one of {', '.join(known)}")
+    own = known[features]
     extract_features(
         name=features,
-        params=params,
-        source=paths.stream(params.corpus, params.stream),
+        params=own,
+        source=paths.stream(own.corpus, own.stream),
         target=paths.features(features),
         scratch=paths.scratch() / "extract",
     )

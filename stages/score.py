@@ -15,7 +15,7 @@ def score(benchmark: str) -> None:
     confidence = params.score.interval
     data = load_benchmark(benchmark, paths.benchmark(benchmark))
     rows = []
-    for method in sorted(params.methods):
+    for method in params.methods:
         with PredictionStore(paths.predictions(benchmark, method)) as store:
             data.check(store)
             rows += [score_row(store, info, len(data.labels), confidence) for info in store.rows]

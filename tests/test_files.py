@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DataError
@@ -124,6 +124,7 @@ cells = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 
 
 @settings(max_examples=15)
+@example(rows=[{"id": "a\rb", "x,": "\r"}, {"id": "\n", "x,": '"'}])
 @given(rows=st.lists(st.fixed_dictionaries({"id": cells.filter(bool), "x,": cells}), max_size=5))
 def test_a_table_round_trips_as_text(tmp_path: Path, rows: list[dict[str, str]]) -> None:
     write_csv(tmp_path / "a.csv", ["id", "x,"], rows)

@@ -197,7 +197,7 @@ class Packed:
     def _read(self, name: str, part: slice) -> Array:
         try:
             array: Array = self._file[name][part]
-        except OSError as error:
+        except (OSError, KeyError) as error:
             raise DataError(
                 f"{self.path}: {name} is damaged ({error}); delete the file and run `dvc repro`, or `dvc checkout` it"
             ) from error

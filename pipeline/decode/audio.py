@@ -38,11 +38,6 @@ def mono_weights(channels: Sequence[str]) -> npt.NDArray[np.float32]:
     return np.asarray(weights / weights.sum(), np.float32)
 
 
-def mix(samples: npt.NDArray[np.float32], channels: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Mix `(C, samples)` in [-1, 1] down to `(samples,)`."""
-    return np.asarray(mono_weights(channels) @ samples, np.float32)
-
-
 class Track:
     """Collects the decoded frames of one audio stream.
 
@@ -56,6 +51,7 @@ class Track:
         self.rate = rate
         self.channels = tuple(channels)
         self.samples = 0
+        self._weights = mono_weights(channels)
         self._sent = 0
         self._mono: list[npt.NDArray[np.float32]] = []
         self._pcm: list[npt.NDArray[np.int16]] = []
@@ -73,7 +69,7 @@ class Track:
                 f"sound changes from {len(self.channels)} channels at {self.rate} Hz to {len(names)} at "
                 f"{frame.sample_rate} Hz"
             )
-        mono = mix(_floats(frame), names)
+        mono = self._weights @ _floats(frame)
         if not np.isfinite(mono).all():
             raise ValueError("sound has samples that are not finite")
         self._mono.append(mono)

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
+from av.stream import Disposition
 
 from pipeline.decode.audio import Track
 from pipeline.errors import DataError
@@ -82,7 +83,7 @@ class _Pass:
     def __init__(self, container: Any, on_frame: OnFrame | None, *, sound: bool) -> None:
         self._container = container
         self._on_frame = on_frame
-        pictures = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
+        pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if not pictures and not container.streams.audio:
             raise CorruptMedia("neither picture nor sound in it")
         if container.format.name.endswith("_pipe") or container.format.name == "image2":
@@ -103,10 +104,11 @@ class _Pass:
     def run(self) -> Media:
         packets = {stream.index: 0 for stream in self._streams}
         covered = dict.fromkeys(packets, 0.0)
+        units = {stream.index: float(stream.time_base) for stream in self._streams}
         for packet, frames in self._decoded():
-            if packet.duration and packet.size:
+            if packet.duration:
                 packets[packet.stream.index] += 1
-                covered[packet.stream.index] += float(packet.duration * packet.time_base)
+                covered[packet.stream.index] += packet.duration * units[packet.stream.index]
             for frame in frames:
                 self._add(frame)
         media = self._media()
@@ -131,11 +133,11 @@ class _Pass:
 
     def _add(self, frame: Any) -> None:
         if isinstance(frame, av.VideoFrame):
-            time, seconds = self._frame_time(frame)
+            time = self._frame_time(frame)
             if frame.is_corrupt:
                 raise CorruptMedia(f"video has a damaged frame at {time:.2f} s")
             self._times.append(time)
-            self._picture_end = max(self._picture_end, time + seconds)
+            self._picture_end = max(self._picture_end, time + 1 / self._rate)
             assert self._on_frame is not None
             self._on_frame(time, frame)
             return
@@ -147,17 +149,14 @@ class _Pass:
         except ValueError as error:
             raise CorruptMedia(str(error)) from None
 
-    def _frame_time(self, frame: Any) -> tuple[float, float]:
-        """Time and duration of a frame in seconds, the container's rounding of constant rates taken out."""
-        rate = self._rate
+    def _frame_time(self, frame: Any) -> float:
+        """Seconds at which a frame is shown, the container's rounding of constant rates taken out."""
         if frame.pts is None or self._counted:
-            return len(self._times) / rate, 1 / rate
-        time = frame.time - self._zero
-        if self._times:
-            first = self._times[0]
-            regular = first + round((time - first) * rate) / rate
-            time = regular if abs(regular - time) <= _ROUNDING_S else time
-        return time, 1 / rate
+            return len(self._times) / self._rate
+        time = float(frame.time - self._zero)
+        first = self._times[0] if self._times else time
+        regular = first + round((time - first) * self._rate) / self._rate
+        return regular if abs(regular - time) <= _ROUNDING_S else time
 
     def _media(self) -> Media:
         media = Media(frame_times=np.asarray(self._times), picture_end=self._picture_end)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def _attributes(manifest: Manifest, options: Decode, results: Results) -> dict[s
         "faces": face,
         "frames": {"rate": options.frame_hz, "short_side": options.frame_px, **jpeg},
     }
-    sources: dict[str, Iterable[Any]] = {
+    sources: dict[str, list[Any]] = {
         "text": [[u.utt_id, u.text] for u in manifest.utterances],
         "audio": [[u.utt_id, u.start, u.end, results.sha256.get(u.audio)] for u in manifest.utterances],
     }

@@ -57,9 +57,9 @@ class Shard:
 
 def plan(manifest: Manifest, options: Decode, folder: Path) -> list[Shard]:
     """Divide a corpus: recordings in the order of their first id, together until they are 16 clips or 64 MiB."""
-    recordings: dict[str, list[Utterance]] = {}
+    recordings: dict[tuple[str, ...], list[Utterance]] = {}
     for u in manifest.utterances:
-        recordings.setdefault(u.video or u.audio or f"\0{u.utt_id}", []).append(u)
+        recordings.setdefault((u.video,) if u.video else ("", u.audio or u.utt_id), []).append(u)
     shards: list[Shard] = []
     waiting: list[tuple[Utterance, ...]] = []
     clips = weight = 0

@@ -1,7 +1,7 @@
 """Intra-attention fusion: each modality attends to itself; mean and deviation over modalities are classified.
 
 Rajan, "Learning from Audio, Vision and Language Modalities for Affect Recognition Tasks", PhD thesis, Queen Mary
-University of London, https://core.ac.uk/works/143802461, chapter 4; also Rajan, Brutti, Cavallaro, "Is Cross-Attention
+University of London, 2022, chapter 4; also Rajan, Brutti, Cavallaro, "Is Cross-Attention
 Preferable to Self-Attention for Multi-Modal Emotion Recognition?", ICASSP 2022, https://arxiv.org/abs/2202.09263
 
 Follows: thesis sections 4.2 and 4.2.1 and equation 4.3; from https://github.com/smartcameras/SelfCrossAttn the dropout

@@ -62,7 +62,7 @@ def build_benchmark(
             ["utt_id", *MODALITIES],
             ({"utt_id": u.utt_id} | {m: lengths[m][u.utt_id] for m in MODALITIES} for u in used),
         )
-        _write_labels(target / "labels.csv", used, labels, classes, lengths)
+        _write_labels(target / "labels.csv", used, labels, classes, benchmark.task.labels, lengths)
     for store in opened.values():
         store.__exit__()
     return counts
@@ -129,7 +129,12 @@ def _facts(
 
 
 def _write_labels(
-    path: Path, used: list[Utterance], labels: dict[str, str], classes: list[str], lengths: dict[str, dict[str, int]]
+    path: Path,
+    used: list[Utterance],
+    labels: dict[str, str],
+    classes: list[str],
+    mapping: dict[str, str | None],
+    lengths: dict[str, dict[str, int]],
 ) -> None:
     planted = [f"planted_{name}" for name in MODALITY_SETS if f"planted_{name}" in used[0].extras]
     absent = [f"absent_{m}" for m in MODALITIES]
@@ -140,6 +145,6 @@ def _write_labels(
         duration = "" if u.end is None else round(u.end - u.start, 6)
         missing = {f"absent_{m}": int(lengths[m][u.utt_id] == 0) for m in MODALITIES}
         known = {"label": label, "label_index": classes.index(label), "duration": duration}
-        return own | known | missing | {name: u.extras[name] for name in planted}
+        return own | known | missing | {name: mapping.get(u.extras[name]) or u.extras[name] for name in planted}
 
     write_csv(path, [*_COLUMNS, *absent, *planted], map(row, used))

@@ -39,7 +39,7 @@ KINDS = {
     "hog_face": ("faces", "vision"),
     "minilm": ("text", "text"),
 }
-REPEATS = 1
+REPEATS = 3
 WORDS = ("I", "you", "we", "they", "was", "never", "always", "happy", "sad", "angry", "about", "that", "thing", "very")
 
 
@@ -145,10 +145,10 @@ def main() -> None:
         for extractor in sys.argv[2:] or KINDS:
             pairs = [(_timed("loop", extractor, folder), _timed("stage", extractor, folder)) for _ in range(REPEATS)]
             slow, fast = (min(times) for times in zip(*pairs, strict=True))
+            ratio, rate, real_time = slow[0] / fast[0], clips / fast[0], hours * 3600 / fast[0]
             print(
                 f"{extractor:12} loop {slow[0]:6.2f} s (processor {slow[1]:6.2f}), stage {fast[0]:6.2f} s (processor "
-                f"{fast[1]:6.2f}): {slow[0] / fast[0]:.2f}x; {clips / fast[0]:.1f} clips/s, {hours / fast[0] * 3600:.0f} "
-                "hours of media per hour",
+                f"{fast[1]:6.2f}): {ratio:.2f}x; {rate:.1f} clips/s, {real_time:.0f} hours of media per hour",
                 flush=True,
             )
 

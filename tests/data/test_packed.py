@@ -1,5 +1,6 @@
 """Packed files: the same content gives the same bytes, and nothing wrong gets in or out unseen."""
 
+import contextlib
 import errno
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ FIELDS = {
 }
 ids = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=5), unique=True)
 contents = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), max_size=6)
+
+blocks = st.sampled_from([1, 40, 200, 4096])
 
 
 def rows_of(names: list[str], lengths: list[tuple[int, int]]) -> list[tuple[str, dict[str, Any]]]:
@@ -66,9 +69,7 @@ def test_ragged_and_empty_rows_come_back_as_they_were(
         assert len(file.whole("values")) == offsets["offsets"][-1]
 
 
-@given(
-    names=ids, lengths=contents, block=st.sampled_from([1, 40, 200, 4096]), other=st.sampled_from([1, 40, 200, 4096])
-)
+@given(names=ids, lengths=contents, block=blocks, other=blocks)
 def test_the_bytes_do_not_depend_on_how_rows_were_buffered(
     tmp_path: Path, names: list[str], lengths: list[tuple[int, int]], block: int, other: int
 ) -> None:
@@ -162,7 +163,10 @@ def test_a_flipped_byte_anywhere_in_the_values_is_an_error(healthy: Path) -> Non
             damaged = bytearray(whole)
             damaged[place] ^= 0x10
             healthy.write_bytes(damaged)
-            with Packed(healthy, FIELDS) as file, pytest.raises(DataError, match=f"a.h5: {name} is damaged .* dvc"):
+            with (
+                Packed(healthy, FIELDS) as file,
+                pytest.raises(DataError, match=f"a.h5: {name} is damaged .*`dvc checkout`"),
+            ):
                 file.whole(name)
 
 
@@ -170,16 +174,13 @@ def test_a_flipped_byte_anywhere_is_never_taken_for_other_numbers(healthy: Path)
     whole = healthy.read_bytes()
     with Packed(healthy, FIELDS) as file:
         expected = {name: file.whole(name) for name in (*FIELDS, "offsets", "mark_offsets")}
-    for place in range(0, len(whole), 61):
+    for place in range(0, len(whole), len(whole) // 300):
         damaged = bytearray(whole)
         damaged[place] ^= 0x10
         healthy.write_bytes(damaged)
-        try:
-            with Packed(healthy, FIELDS) as file:
-                for name, array in expected.items():
-                    assert np.array_equal(file.whole(name), array), (place, name)
-        except DataError as error:
-            assert "a.h5" in str(error)
+        with contextlib.suppress(DataError), Packed(healthy, FIELDS) as file:
+            for name, array in expected.items():
+                assert np.array_equal(file.whole(name), array), (place, name)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])

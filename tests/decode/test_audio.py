@@ -6,20 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decode.audio import Track, mix, mono_weights
+from pipeline.decode.audio import Track, mono_weights
 from pipeline.decode.media import read_media
 
+LAYOUTS = {"mono": ["FC"], "stereo": ["FL", "FR"]}
 SURROUND = ["FL", "FR", "FC", "LFE", "BL", "BR"]
 
 
+def mixed(samples, layout):
+    track = Track(16_000, LAYOUTS[layout])
+    track.add(_frame(samples, layout=layout))
+    return track.finish(0.0).tolist()
+
+
 def test_stereo_is_the_mean():
-    left, right = np.float32([0.5, -1.0, 0.25]), np.float32([0.0, -1.0, 0.75])
-    assert mix(np.stack([left, right]), ["FL", "FR"]).tolist() == [0.25, -1.0, 0.5]
+    assert mixed(np.float32([[0.5, -1.0, 0.25], [0.0, -1.0, 0.75]]), "stereo") == [8192, -32768, 16384]
 
 
 def test_mono_is_itself():
-    samples = np.float32([[0.1, -0.7]])
-    assert np.array_equal(mix(samples, ["FC"]), samples[0])
+    assert mixed(np.float32([[0.25, -0.75]]), "mono") == [8192, -24576]
 
 
 def test_surround_has_the_weights_of_bs775_and_no_subwoofer():

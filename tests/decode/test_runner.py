@@ -257,6 +257,12 @@ def test_results_of_other_options_or_older_files_are_not_taken_up(corpus):
     assert keys() != first
 
 
+def test_sound_taken_from_a_video_file_does_not_hide_the_picture_of_another_clip(utterance, make_media):
+    path = make_media(Path("raw/a.mp4"), 1.0)
+    summary = run(Manifest([utterance("a", "", path), utterance("b", path)]))
+    assert summary.absent == {"text": 0, "audio": 0, "vision": 1}
+
+
 KILLED = """
 import sys, time
 from pathlib import Path

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from pipeline.data.predictions import PredictionStore, write_predictions
 from pipeline.errors import DataError
@@ -70,11 +70,11 @@ def test_pooled_values_join_the_folds_of_a_seed_before_measuring(row: dict, pred
     labels = np.concatenate(list(FOLDS.values()))
     for c, condition in enumerate(row["patterns"]["frames"]["conditions"]):
         seeds = [
-            balanced_accuracy_score(labels, np.concatenate([predicted[fold, seed][c, r] for fold in FOLDS]))
+            f1_score(labels, np.concatenate([predicted[fold, seed][c, r] for fold in FOLDS]), average="macro")
             for seed in SEEDS
             for r in range(2)
         ]
-        assert condition["metrics"]["UAR"]["pooled"] == pytest.approx(np.mean(seeds), abs=1e-6)
+        assert condition["metrics"]["UF1"]["pooled"] == pytest.approx(np.mean(seeds), abs=1e-6)
 
 
 def test_confusions_count_every_fold_seed_and_repeat(row: dict) -> None:

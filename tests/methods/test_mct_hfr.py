@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 from pydantic import ValidationError
+from torch.nn import functional
 
-from pipeline.data.batch import MODALITIES
+from pipeline.data.batch import MODALITIES, Batch
 from pipeline.data.dataset import Dataset
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
@@ -285,3 +286,20 @@ def test_it_can_learn_32_masked_utterances_with_restoration(make):
     method.fit(data, None, Run(("masked",)))
     batch = masked(data, 0.8)
     assert data.task.loss(method.network(batch), batch.labels) < 0.3
+
+
+@pytest.mark.parametrize("preset", ["paper", "code"])
+def test_more_padding_does_not_change_the_loss(preset, data):
+    method = make(data, preset=preset, aux_from_epoch=1)
+    method.network.eval()
+    batch = masked(data)
+    padded = Batch(
+        features={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.features.items()},
+        valid={m: functional.pad(x, (0, 3)) for m, x in batch.valid.items()},
+        present={m: functional.pad(x, (0, 3)) for m, x in batch.present.items()},
+        observed={m: functional.pad(x, (0, 3)) for m, x in batch.observed.items()},
+        labels=batch.labels,
+        index=batch.index,
+        complete={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.complete.items()},
+    )
+    torch.testing.assert_close(method._loss(padded, 1), method._loss(batch, 1))
