@@ -24,8 +24,8 @@ def atomic(target: Path) -> Iterator[Path]:
         DataError: the disk is full.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    _forget_killed(target)
     temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
-    _remove(temporary)
     try:
         yield temporary
         _flush(temporary)
@@ -40,6 +40,24 @@ def atomic(target: Path) -> Iterator[Path]:
         raise
     finally:
         _remove(temporary)
+
+
+def _forget_killed(target: Path) -> None:
+    """Remove what processes that were killed have left beside `target`."""
+    for path in target.parent.glob(f".{target.name}.*.tmp"):
+        owner = path.name.removeprefix(f".{target.name}.").removesuffix(".tmp")
+        if owner.isdigit() and (int(owner) == os.getpid() or not _alive(int(owner))):
+            _remove(path)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _remove(path: Path) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.modalities import MODALITIES, MODALITY_SETS
 from pipeline.data.manifest import Manifest, Utterance
+from pipeline.data.modalities import MODALITIES, MODALITY_SETS
 from pipeline.data.store import FeatureStore, Row, write_store
 from pipeline.errors import DataError, ParamsError
 from pipeline.files import atomic, write_csv, write_json

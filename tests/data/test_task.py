@@ -1,0 +1,23 @@
+"""The task: its loss and what outputs mean."""
+
+import math
+
+import torch
+
+from pipeline.data.task import Task
+
+TASK = Task(("calm", "joy", "sadness"))
+
+
+def test_probabilities_are_positive_and_sum_to_1() -> None:
+    scores = TASK.predict(torch.tensor([[0.0, 0.0, 0.0], [1e4, 0.0, -1e4]], dtype=torch.float64))
+    assert scores.dtype == torch.float32
+    assert torch.allclose(scores.sum(1), torch.ones(2))
+    assert torch.allclose(scores[0], torch.full((3,), 1 / 3))
+    assert TASK.outputs == 3
+
+
+def test_the_loss_is_the_mean_cross_entropy() -> None:
+    logits, labels = torch.tensor([[0.0, 0.0, 0.0], [math.log(2), 0.0, 0.0]]), torch.tensor([1, 0])
+    expected = (math.log(3) - math.log(2 / 4)) / 2
+    assert math.isclose(TASK.loss(logits, labels).item(), expected, rel_tol=1e-6)
