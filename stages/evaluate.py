@@ -65,7 +65,7 @@ def evaluate(benchmark: str, method: str) -> None:
 def predict(job: Job) -> list[npt.NDArray[np.float32]]:
     """Scores of one model under every pattern, in the order of their names."""
     one_thread()
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports torch's compiler
     data = _dataset(job.benchmark)
     bank = MaskBank(paths.masks(job.benchmark))
     masks = [bank.masks(job.fold, pattern) for pattern in bank.patterns(job.fold)]

@@ -183,7 +183,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: dict[str, 
     yield tmp_path
     for cache in caches:
         cache.cache_clear()
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")
 
 
 def provenance(modality: str, **facts: Any) -> Provenance:

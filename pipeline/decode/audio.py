@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.streams import AUDIO_RATE
+from pipeline.decode.damage import CorruptMedia
 
 _HALF_POWER = 0.5**0.5
 _BS775 = {
@@ -51,9 +52,10 @@ class Track:
         self.rate = rate
         self.channels = tuple(channels)
         self.samples = 0
+        self._kind = ""
         self._weights = mono_weights(channels)
+        self._fifo = av.AudioFifo()
         self._sent = 0
-        self._mono: list[npt.NDArray[np.float32]] = []
         self._pcm: list[npt.NDArray[np.int16]] = []
         self._resampler = av.AudioResampler("s16", "mono", AUDIO_RATE)
 
@@ -61,20 +63,16 @@ class Track:
         """Append a frame.
 
         Raises:
-            ValueError: the frame has another rate or layout than the stream, or samples that are not finite.
+            CorruptMedia: the sound changes its form here, or holds samples that are not finite.
         """
-        names = tuple(channel.name for channel in frame.layout.channels)
-        if (frame.sample_rate, names) != (self.rate, self.channels):
-            raise ValueError(
-                f"sound changes from {len(self.channels)} channels at {self.rate} Hz to {len(names)} at "
-                f"{frame.sample_rate} Hz"
-            )
-        mono = self._weights @ _floats(frame)
-        if not np.isfinite(mono).all():
-            raise ValueError("sound has samples that are not finite")
-        self._mono.append(mono)
-        self.samples += len(mono)
-        if self.samples - self._sent >= _CHUNK:
+        kind = f"{frame.layout.name} {frame.format.name} at {frame.sample_rate} Hz"
+        if kind != (self._kind or kind):
+            raise CorruptMedia(f"sound changes from {self._kind} to {kind}")
+        self._kind = kind
+        self.samples += frame.samples
+        frame.pts = None
+        self._fifo.write(frame)
+        if self._fifo.samples >= _CHUNK:
             self._resample()
 
     def finish(self, offset: float) -> npt.NDArray[np.int16]:
@@ -82,6 +80,9 @@ class Track:
 
         Args:
             offset: seconds from the file's time 0 to the first sample; later is filled with zeros, earlier cut.
+
+        Raises:
+            CorruptMedia: samples that are not finite.
         """
         self._resample()
         if self.samples:
@@ -91,15 +92,16 @@ class Track:
         return pcm[max(0, -lead) :]
 
     def _resample(self) -> None:
-        if not self._mono:
+        if self.samples == self._sent:
             return
-        mono = np.concatenate(self._mono)
+        mono = self._weights @ _floats(self._fifo.read())
+        if not np.isfinite(mono).all():
+            raise CorruptMedia("sound has samples that are not finite")
         frame = av.AudioFrame.from_ndarray(mono[None], format="fltp", layout="mono")
         frame.sample_rate = self.rate
         frame.pts, frame.time_base = self._sent, Fraction(1, self.rate)
         self._pcm += [part.to_ndarray()[0] for part in self._resampler.resample(frame)]
         self._sent += len(mono)
-        self._mono = []
 
 
 def _floats(frame: av.AudioFrame) -> npt.NDArray[np.float32]:

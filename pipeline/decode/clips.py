@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from pipeline.data.manifest import Utterance
 from pipeline.data.streams import AUDIO_RATE, Images
+from pipeline.decode.damage import CorruptMedia
 from pipeline.decode.faces import FaceCrop
 from pipeline.decode.frames import MiddleSquare, Strip, WholeFrame
-from pipeline.decode.media import CorruptMedia, Media, read_media
+from pipeline.decode.media import Media, read_media
 from pipeline.params import Decode
 
 SPAN_SLACK_S = 0.25

@@ -12,7 +12,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 
 from pipeline.decode.audio import Track
-from pipeline.errors import DataError
+from pipeline.decode.damage import CorruptMedia
 
 OnFrame = Callable[[float, av.VideoFrame], None]
 """Called with the time of a frame (seconds from the start of the file) and the frame, in time."""
@@ -20,10 +20,6 @@ OnFrame = Callable[[float, av.VideoFrame], None]
 _MOV, _AVI, _MATROSKA, _FLAC = "mov,mp4,m4a,3gp,3g2,mj2", "avi", "matroska,webm", "flac"
 _HEADER_SLACK_S = 0.1
 _ROUNDING_S = 0.002
-
-
-class CorruptMedia(DataError):
-    """A file that cannot be decoded whole; its message is the reason, without the name of the file."""
 
 
 @dataclass
@@ -144,10 +140,7 @@ class _Pass:
         if self._track is None:
             self._track = Track(frame.sample_rate, [channel.name for channel in frame.layout.channels])
             self._audio_start = 0.0 if frame.time is None else frame.time - self._zero
-        try:
-            self._track.add(frame)
-        except ValueError as error:
-            raise CorruptMedia(str(error)) from None
+        self._track.add(frame)
 
     def _frame_time(self, frame: Any) -> float:
         """Seconds at which a frame is shown, the container's rounding of constant rates taken out."""

@@ -45,10 +45,6 @@ class Shard:
     recordings: tuple[tuple[Utterance, ...], ...]
     options: Decode
 
-    def __len__(self) -> int:
-        """Return the number of utterances."""
-        return sum(map(len, self.recordings))
-
     @property
     def ids(self) -> list[str]:
         """Ids of its utterances, sorted."""

@@ -93,12 +93,16 @@ class MaskBank:
         return sorted(self._file)
 
     def patterns(self, fold: str) -> list[str]:
-        """Names of the patterns."""
-        return sorted(self._file[fold])
+        """Names of the patterns.
+
+        Raises:
+            DataError: the bank was drawn for other folds.
+        """
+        return sorted(self._group(fold))
 
     def conditions(self, fold: str, pattern: str) -> list[str]:
         """Conditions of a pattern."""
-        found: list[str] = json.loads(self._file[fold][pattern].attrs["conditions"])
+        found: list[str] = json.loads(self._group(fold, pattern).attrs["conditions"])
         return found
 
     def masks(self, fold: str, pattern: str) -> Masks:
@@ -107,13 +111,20 @@ class MaskBank:
         Raises:
             DataError: the file is damaged, or was drawn for other folds.
         """
-        if fold not in self._file or pattern not in self._file[fold]:
-            raise DataError(f"{self.path}: no masks for fold '{fold}', pattern '{pattern}'; run the mask stage again")
-        group = self._file[fold][pattern]
+        group = self._group(fold, pattern)
         try:
             bits = {m: group[m][:] for m in MODALITIES}
-        except OSError as error:
+        except (OSError, KeyError) as error:
             raise DataError(f"{self.path}: damaged ({error}); delete it and run `dvc repro`") from error
         keep = {m: np.unpackbits(bits[m], axis=2, count=int(group[m].attrs["steps"])).astype(bool) for m in MODALITIES}
         ids = [utt_id.decode() for utt_id in group["utt_ids"][:]]
         return Masks(ids, json.loads(group.attrs["conditions"]), keep)
+
+    def _group(self, fold: str, pattern: str | None = None) -> Any:
+        wanted = f"fold '{fold}'" + (f", pattern '{pattern}'" if pattern else "")
+        group = self._file.get(fold)
+        if pattern and group is not None:
+            group = group.get(pattern)
+        if group is None:
+            raise DataError(f"{self.path}: no masks for {wanted}; run the mask stage again")
+        return group

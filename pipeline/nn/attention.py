@@ -87,7 +87,7 @@ def _attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, mask: Ten
     """What scaled_dot_product_attention computes, which has no fused kernel with dropout on a CPU."""
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # (B, h, T, S)
     if mask is not None:
-        scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, -torch.inf)
+        scores += torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, -torch.inf)
     return dropout(torch.softmax(scores, dim=-1), rate, training=True) @ value
 
 

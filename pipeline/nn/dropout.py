@@ -22,8 +22,9 @@ def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
     if x.device.type != "cpu" or limit == 2**16:
         return functional.dropout(x, rate)
     drawn = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    kept = drawn.view(torch.int16)[: x.numel()] >= limit - 2**15
-    return x * kept.view(x.shape).to(x.dtype).mul_(1.0 / (1.0 - rate))
+    kept = torch.empty(x.numel(), dtype=x.dtype)
+    torch.ge(drawn.view(torch.int16)[: x.numel()], limit - 2**15, out=kept)
+    return x * kept.mul_(1.0 / (1.0 - rate)).view(x.shape)
 
 
 class Dropout(nn.Module):

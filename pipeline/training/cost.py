@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.data.batch import Batch
 from pipeline.methods.protocol import Method, Spec
+from pipeline.training.run import CPU
 
 
 def parameters(method: Method) -> int:
@@ -21,16 +22,17 @@ def multiply_accumulates(method: Method, spec: Spec) -> int:
 
     Half the floating point operations that torch's FlopCounterMode counts (matrix products and convolutions).
     """
+    device = next(method.network.parameters()).device if method.network else CPU
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        method.predict(_longest(spec))
+        method.predict(_longest(spec, device))
     return int(counter.get_total_flops()) // 2
 
 
-def _longest(spec: Spec) -> Batch:
+def _longest(spec: Spec, device: torch.device) -> Batch:
     lengths = {m: spec.max_lengths[m] if spec.dims[m] else 0 for m in spec.dims}
-    everything = {m: torch.ones(1, steps, dtype=torch.bool) for m, steps in lengths.items()}
-    features = {m: torch.zeros(1, steps, spec.dims[m]) for m, steps in lengths.items()}
-    zero = torch.zeros(1, dtype=torch.int64)
+    everything = {m: torch.ones(1, steps, dtype=torch.bool, device=device) for m, steps in lengths.items()}
+    features = {m: torch.zeros(1, steps, spec.dims[m], device=device) for m, steps in lengths.items()}
+    zero = torch.zeros(1, dtype=torch.int64, device=device)
     return Batch(features, everything, everything, everything, labels=zero, index=zero)
 
 

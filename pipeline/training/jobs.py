@@ -99,7 +99,7 @@ def train_one(job: TrainingJob) -> Path:
     if job.finished:
         return job.record
     one_thread()
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports torch's compiler
     started = time.perf_counter()
     device = compute_device()
     data = _dataset(job.folder)

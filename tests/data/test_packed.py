@@ -70,20 +70,31 @@ def test_ragged_and_empty_rows_come_back_as_they_were(
 
 
 @given(names=ids, lengths=contents, block=blocks, other=blocks)
-def test_the_bytes_do_not_depend_on_how_rows_were_buffered(
+def test_the_same_rows_give_the_same_bytes_and_the_same_hash_whatever_the_size_of_a_block(
     tmp_path: Path, names: list[str], lengths: list[tuple[int, int]], block: int, other: int
 ) -> None:
-    """Rows are written in blocks of one size whether they come one step or all steps at a time."""
     rows = rows_of(names, lengths)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packed, "_BLOCK_BYTES", block)
-        alone = write(tmp_path / "a.h5", rows).read_bytes()
-        again = write(tmp_path / "b.h5", [(utt_id, {k: v.copy() for k, v in a.items()}) for utt_id, a in rows])
-        assert again.read_bytes() == alone
-        content = Packed(again, FIELDS).content_sha256
+        first, second = (write(tmp_path / name, rows).read_bytes() for name in ("a.h5", "b.h5"))
+        assert first == second
         patch.setattr(packed, "_BLOCK_BYTES", other)
-        with Packed(write(tmp_path / "c.h5", rows), FIELDS) as file:
-            assert file.content_sha256 == content
+        write(tmp_path / "c.h5", rows)
+    with Packed(tmp_path / "a.h5", FIELDS) as one, Packed(tmp_path / "c.h5", FIELDS) as another:
+        assert one.content_sha256 == another.content_sha256
+        for name in (*FIELDS, "offsets", "mark_offsets"):
+            assert np.array_equal(one.whole(name), another.whole(name))
+
+
+@pytest.mark.parametrize("block", [1, 40, 200])
+def test_a_row_longer_than_a_block_and_rows_that_share_one_give_the_same_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(packed, "_BLOCK_BYTES", block)
+    rows = rows_of(["a", "b", "c", "d"], [(1, 2), (50, 0), (0, 9), (3, 1)])
+    with Packed(write(tmp_path / "a.h5", rows), FIELDS) as file:
+        for name in FIELDS:
+            assert np.array_equal(file.whole(name), np.concatenate([arrays[name] for _, arrays in rows]))
 
 
 def test_the_bytes_do_not_depend_on_the_file_written_over_nor_on_the_order_of_attributes(tmp_path: Path) -> None:

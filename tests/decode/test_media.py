@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.decode.media import CorruptMedia, read_media
+from pipeline.decode.damage import CorruptMedia
+from pipeline.decode.media import read_media
 
 
 def read(path, **options):

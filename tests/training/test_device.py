@@ -1,0 +1,33 @@
+"""Where networks compute is the environment's choice."""
+
+import pytest
+import torch
+
+from pipeline.errors import ParamsError
+from pipeline.training.device import compute_device
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch, here: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: here)
+    for unset in (None, ""):
+        monkeypatch.delenv("LACUNA_DEVICE", raising=False)
+        if unset is not None:
+            monkeypatch.setenv("LACUNA_DEVICE", unset)
+        assert compute_device() == torch.device("cuda" if here else "cpu")
+    monkeypatch.setenv("LACUNA_DEVICE", "cpu")
+    assert compute_device() == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("wanted", "here"), [("cuda", False), ("cuda:1", False), ("tpu", True)])
+def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch, wanted: str, here: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: here)
+    monkeypatch.setenv("LACUNA_DEVICE", wanted)
+    with pytest.raises(ParamsError, match=f"LACUNA_DEVICE: '{wanted}' is not here, expected cpu or a CUDA device"):
+        compute_device()
+
+
+def test_a_numbered_gpu_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LACUNA_DEVICE", "cuda:1")
+    assert compute_device() == torch.device("cuda:1")

@@ -1,0 +1,93 @@
+"""Regimes: what training drops, counted."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from pipeline.data.dataset import Dataset
+from pipeline.data.modalities import MODALITIES
+from pipeline.methods.protocol import MethodParams
+from pipeline.training.regimes import epoch_masks, validation_masks
+from pipeline.training.run import Run
+
+Make = Callable[..., Dataset]
+RUN = Run(("test", 1))
+LONG = {m: [300 + 10 * i for i in range(23)] for m in MODALITIES}
+
+
+def masked_utterances(data: Dataset, keep: dict[str, torch.Tensor]) -> set[int]:
+    return {
+        int(torch.searchsorted(column.offsets, step, right=True)) - 1
+        for m, column in data.columns.items()
+        for step in torch.nonzero(~keep[m]).ravel()
+    }
+
+
+def test_complete_training_masks_nothing(make_data: Make) -> None:
+    data, params = make_data(10), MethodParams(regime="complete")
+    assert epoch_masks(params, data, RUN)(1) is None
+    assert validation_masks(params, data, RUN) is None
+
+
+@pytest.mark.parametrize("ramp", [1, 2, 5])
+def test_the_share_of_masked_utterances_grows_exactly_along_the_ramp(make_data: Make, ramp: int) -> None:
+    data = make_data(LONG)
+    masks = epoch_masks(MethodParams(regime="dynamic", p_miss=0.5, ramp_epochs=ramp), data, RUN)
+    for epoch in range(1, ramp + 3):
+        share = 1.0 if ramp == 1 else min(1.0, (epoch - 1) / (ramp - 1))
+        keep = masks(epoch)
+        assert keep is not None
+        assert len(masked_utterances(data, keep)) == math.ceil(round(share * 23, 6))
+
+
+def test_the_steps_of_masked_utterances_are_dropped_at_the_rate_within_3_sigma(make_data: Make) -> None:
+    data = make_data(LONG)
+    keep = epoch_masks(MethodParams(regime="dynamic", p_miss=0.3, ramp_epochs=1), data, RUN)(1)
+    assert keep is not None
+    for column in keep.values():
+        assert abs((~column).float().mean().item() - 0.3) <= 3 * math.sqrt(0.21 / len(column))
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(0.0, True), (1.0, False)])
+def test_rate_0_drops_nothing_and_rate_1_everything(make_data: Make, rate: float, kept: bool) -> None:
+    keep = epoch_masks(MethodParams(regime="dynamic", p_miss=rate, ramp_epochs=1), make_data(10), RUN)(1)
+    assert keep is not None
+    assert all((column == kept).all() for column in keep.values())
+
+
+def test_masks_are_those_of_the_run_and_new_in_every_epoch(make_data: Make) -> None:
+    data, params = make_data(LONG), MethodParams(regime="dynamic", p_miss=0.5, ramp_epochs=1)
+    one, again, other = (epoch_masks(params, data, run) for run in (RUN, Run(("test", 1)), Run(("test", 2))))
+    first, second, foreign = one(1), one(2), other(1)
+    assert first is not None
+    assert second is not None
+    assert foreign is not None
+    for epoch, keep in ((1, first), (2, second)):
+        assert {m: x.tolist() for m, x in (again(epoch) or {}).items()} == {m: x.tolist() for m, x in keep.items()}
+    for m in MODALITIES:
+        assert not torch.equal(first[m], second[m])
+        assert not torch.equal(first[m], foreign[m])
+
+
+def test_masks_are_independent_across_modalities(make_data: Make) -> None:
+    keep = epoch_masks(MethodParams(regime="dynamic", p_miss=0.5, ramp_epochs=1), make_data(LONG), RUN)(1)
+    assert keep is not None
+    correlation = torch.corrcoef(torch.stack([keep[m].float() for m in MODALITIES]))
+    assert (correlation - torch.eye(3)).abs().max() < 4 / math.sqrt(len(keep["text"]))
+
+
+def test_validation_masks_stay_the_same_and_mask_everyone(make_data: Make) -> None:
+    data, params = make_data(LONG), MethodParams(regime="dynamic", p_miss=0.5, ramp_epochs=5)
+    one, other = validation_masks(params, data, RUN), validation_masks(params, data, RUN)
+    assert one is not None
+    assert other is not None
+    assert all(torch.equal(one[m], other[m]) for m in MODALITIES)
+    assert len(masked_utterances(data, one)) == 23
+
+
+def test_masks_do_not_touch_the_global_generator(make_data: Make) -> None:
+    state = torch.get_rng_state()
+    epoch_masks(MethodParams(regime="dynamic"), make_data(10), RUN)(3)
+    assert torch.equal(state, torch.get_rng_state())
