@@ -15,6 +15,8 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from pipeline.errors import DataError, ParamsError
 
 Job = TypeVar("Job")
@@ -90,8 +92,9 @@ def _context() -> multiprocessing.context.BaseContext:
 
 def one_thread() -> None:
     """Pin this process to one compute thread, so that results do not depend on the number of processors."""
-    for name in _THREAD_LIMITS:
+    for name in _THREAD_LIMITS:  # for libraries that are not loaded yet
         os.environ[name] = "1"
+    threadpool_limits(1)  # for those that are
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     if "cv2" in sys.modules:
@@ -99,7 +102,8 @@ def one_thread() -> None:
 
 
 def _start_worker(parent: int) -> None:
-    """Ignore Ctrl-C (the parent handles it) and die with the parent, however it dies."""
+    """Use one thread, ignore Ctrl-C (the parent handles it) and die with the parent, however it dies."""
+    one_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

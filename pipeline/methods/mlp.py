@@ -94,7 +94,7 @@ class MLP:
 
     def state(self) -> dict[str, Tensor]:
         """Weights and filler."""
-        weights = {f"network.{name}": x for name, x in self.network.state_dict().items()}
+        weights = {f"network.{name}": x.clone() for name, x in self.network.state_dict().items()}
         return weights | {f"filler.{name}": x for name, x in self._filler.state().items()}
 
     def load(self, state: dict[str, Tensor]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stages.checkout import Checkout, copy_working_tree, shrink
+from tests.stages.checkout import ROOT, Checkout, copy_working_tree, shrink
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
 
@@ -175,3 +175,27 @@ def test_an_empty_study_reproduces_to_a_report_that_says_so(tmp_path: Path) -> N
     assert sorted(checkout.repro()) == ["costs", "report"]
     assert (checkout.path / "metrics/report.md").read_text()
     shutil.rmtree(checkout.path)
+
+
+def test_a_study_whose_data_is_missing_is_not_put_in_place(demo_checkout: Checkout) -> None:
+    before = (demo_checkout.path / "params.yaml").read_text()
+    output = demo_checkout.run("stages.study", "ravdess_clips", expect=1)
+    assert "data/raw/ravdess_clips: not there or empty; put the corpus 'ravdess' there" in output
+    assert (demo_checkout.path / "params.yaml").read_text() == before
+
+
+@pytest.mark.real_data
+def test_the_study_of_real_clips_runs_and_the_demo_comes_back(tmp_path: Path) -> None:
+    clips = ROOT.parent / "shared" / "data" / "ravdess_clips"
+    if not clips.is_dir():
+        pytest.skip(f"the RAVDESS clips are not at {clips}")
+    checkout = copy_working_tree(tmp_path)
+    (checkout.path / "data/raw").mkdir(parents=True)
+    (checkout.path / "data/raw/ravdess_clips").symlink_to(clips)
+    checkout.run("stages.study", "ravdess_clips")
+    ran = checkout.repro()
+    assert ran[:2] == ["ingest@ravdess_clips", "decode@ravdess_clips"]
+    assert len([stage for stage in ran if stage.startswith("extract@ravdess_clips")]) == 3
+    assert checkout.repro() == []
+    checkout.run("stages.study", "demo")
+    assert (checkout.path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from pipeline import paths
+from pipeline.data.store import FeatureStore
 from pipeline.data.streams import AudioStream, ImageStream, TextStream
 from pipeline.files import read_csv
 from pipeline.params import load_params
 from pipeline.studies import code_problems
 from stages.decode import decode
+from stages.extract import extract
 from stages.ingest import ingest
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +43,7 @@ def held(path: Path) -> tuple[int, int, float]:
 
 @pytest.fixture(scope="module")
 def decoded(tmp_path_factory):
-    """The folder in which the study was ingested and decoded."""
+    """The folder in which the study was ingested, decoded and extracted."""
     if not CLIPS.is_dir():
         pytest.skip(f"the RAVDESS clips are not at {CLIPS}")
     folder = tmp_path_factory.mktemp("study")
@@ -52,6 +54,8 @@ def decoded(tmp_path_factory):
         paths.raw(CORPUS).symlink_to(CLIPS)
         ingest(CORPUS)
         decode(CORPUS)
+        for name in load_params().features:
+            extract(name)
     return folder
 
 
@@ -113,3 +117,20 @@ def test_the_statements_are_there(decoded):
             "Kids are talking by the door",
             "Dogs are sitting by the door",
         }
+
+
+@pytest.mark.real_data
+def test_features_are_there_where_the_recording_has_the_modality_and_absent_where_not(decoded):
+    audio = FeatureStore(decoded / paths.features("ravdess_clips_audio"))
+    vision = FeatureStore(decoded / paths.features("ravdess_clips_vision"))
+    text = FeatureStore(decoded / paths.features("ravdess_clips_text"))
+    assert len(audio) == len(vision) == len(text) == 8
+    seconds = {row["utt_id"]: float(row["duration"]) for row in read_csv(decoded / paths.decoded(CORPUS) / "clips.csv")}
+    for utt_id, length in zip(audio.ids, audio.lengths(), strict=True):
+        if utt_id.startswith("02-"):
+            assert length == 0
+        else:
+            assert length == pytest.approx(seconds[utt_id] / 0.01, rel=0.05)
+    assert (vision.lengths() > 0).all()
+    assert (text.lengths() > 5).all()
+    assert vision.whole("present").mean() > 0.9
