@@ -16,7 +16,7 @@ def study(name: str) -> None:
         known = ", ".join(sorted(path.stem for path in paths.STUDIES.glob("*.yaml")))
         raise ParamsError(f"{source}: no such study, expected one of {known}")
     params = load_params(source)
-    found = code_problems(params) + data_problems(params)
+    found = [line.replace("params.yaml", str(source), 1) for line in code_problems(params)] + data_problems(params)
     if found:
         raise DataError("\n".join([f"{name}: not complete, params.yaml stays as it is:", *found]))
     with atomic(paths.PARAMS) as temporary:

@@ -3,6 +3,8 @@
 import errno
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,11 +53,17 @@ def test_a_failure_leaves_the_earlier_artifact_and_no_temporary(tmp_path: Path, 
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_what_a_killed_process_left_is_written_over(tmp_path: Path) -> None:
+def test_what_killed_processes_left_is_removed_and_what_others_write_stays(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as killed:
+        killed.wait()
     target = tmp_path / "a.txt"
     (tmp_path / f".a.txt.{os.getpid()}.tmp").mkdir()
+    (tmp_path / f".a.txt.{killed.pid}.tmp").touch()
+    others = [tmp_path / f".a.txt.{os.getppid()}.tmp", tmp_path / f".b.txt.{killed.pid}.tmp", tmp_path / ".a.txt.x.tmp"]
+    for path in others:
+        path.touch()
     write_text(target, "x")
-    assert list(tmp_path.iterdir()) == [target]
+    assert sorted(tmp_path.iterdir()) == sorted([target, *others])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Predict the test part of a fold under every mask of a benchmark, in one pass over packed batches."""
 
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +11,52 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pipeline.data.dataset import Dataset
+from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.data.scaling import Scaler
 from pipeline.errors import DataError
+from pipeline.execution.jobs import one_thread
 from pipeline.methods.protocol import Method, Spec, Variant, build
-from pipeline.missing.masks import Masks
+from pipeline.missing.masks import MaskBank, Masks
 from pipeline.missing.patterns import Keep
 from pipeline.training.batches import total_lengths
+from pipeline.training.device import compute_device
 
 _STEPS = 16_384
 """Padded steps of all modalities in one batch: a constant, since the size of a batch may change the last bits."""
+
+
+@dataclass(frozen=True)
+class PredictionJob:
+    """One trained model under every mask.
+
+    Args:
+        folder: of the benchmark.
+        bank: file of the test masks.
+        variant: method and parameters.
+        fold: whose test part is predicted.
+        weights: of the trained model.
+    """
+
+    folder: Path
+    bank: Path
+    variant: Variant
+    fold: str
+    weights: Path
+
+
+def predict_one(job: PredictionJob) -> list[npt.NDArray[np.float32]]:
+    """Scores of one model under every pattern, in the order of their names; see `predict_masked`."""
+    one_thread()
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports torch's compiler
+    data = _dataset(job.folder)
+    bank = MaskBank(job.bank)
+    masks = [bank.masks(job.fold, pattern) for pattern in bank.patterns(job.fold)]
+    method, scaler = load_method(job.weights, job.variant, data)
+    device = compute_device()
+    if method.network is not None:
+        method.network.to(device)
+    test = scaler.apply(data.take(data.positions(masks[0].utt_ids))).to(device)
+    return predict_masked(method, test, masks)
 
 
 def load_method(path: Path, variant: Variant, data: Dataset) -> tuple[Method, Scaler]:
@@ -102,3 +140,8 @@ def _predict(method: Method, data: Dataset, banks: dict[str, Tensor], masks: int
         scores[own.cpu().numpy(), index.cpu().numpy()] = output.float().cpu().numpy()
         start = stop
     return scores
+
+
+@lru_cache(maxsize=1)
+def _dataset(folder: Path) -> Dataset:
+    return load_dataset(folder)

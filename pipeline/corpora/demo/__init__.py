@@ -61,7 +61,7 @@ def _utterance(row: dict[str, str], path: Path, metadata: Path, line: int) -> Ut
         video=path.as_posix(),
         audio=path.as_posix(),
         start=0.0,
-        end=None,
+        end=float(row["seconds"]),
         text=row["text"],
         label_raw=row["label"],
         extras={"synthetic": "yes", **{column: row[column] for column in _PLANTED}},

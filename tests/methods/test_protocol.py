@@ -1,0 +1,90 @@
+"""Rows of a table: how a block of params.yaml becomes variants, and what a benchmark cannot give."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.data.task import Task
+from pipeline.errors import ParamsError
+from pipeline.methods.protocol import Needs, Spec, variants
+
+MODALITIES = ("text", "audio", "vision")
+
+
+def problems(method: str, block: dict[str, Any]) -> list[str]:
+    with pytest.raises(ParamsError) as caught:
+        variants(method, block)
+    return str(caught.value).splitlines()
+
+
+def test_a_block_gives_itself_and_its_variants_in_order() -> None:
+    rows = variants("mlp", {"epochs": 3, "variants": {"mean": {"filler": "mean"}, "long": {"epochs": 9}}})
+    assert [(row.row, row.method, row.folder) for row in rows] == [
+        ("mlp", "mlp", "base"),
+        ("mlp:mean", "mlp", "mean"),
+        ("mlp:long", "mlp", "long"),
+    ]
+    assert [(row.params.epochs, row.params.filler) for row in rows] == [(3, "zero"), (3, "mean"), (9, "zero")]
+
+
+@pytest.mark.parametrize("none", [None, {}])
+def test_a_block_may_have_no_variants(none: Any) -> None:
+    assert [row.row for row in variants("majority", {"variants": none})] == ["majority"]
+
+
+def test_training_depends_on_all_parameters_but_those_of_test_time() -> None:
+    (row,) = variants("mlp", {})
+    assert set(row.params.model_dump()) - set(row.training_params()) == {"filler"}
+
+
+def test_an_unknown_or_wrong_parameter_is_refused_wherever_it_stands() -> None:
+    assert problems("mlp", {"hiden": [3], "epochs": "9", "variants": {"mean": {"filer": "mean"}, "x": {"epochs": 0}}}) == [
+        'params.yaml: methods.mlp.epochs: found "9", expected a whole number',
+        "params.yaml: methods.mlp.hiden: unknown key, did you mean 'hidden'?",
+        "params.yaml: methods.mlp.variants.mean.filer: unknown key, did you mean 'filler'?",
+        "params.yaml: methods.mlp.variants.x.epochs: found 0, expected a value greater than 0",
+    ]  # fmt: skip
+
+
+def test_a_variant_that_breaks_a_parameter_it_does_not_name_is_refused_all_the_same() -> None:
+    (line,) = problems("mct_hfr", {"variants": {"narrow": {"width": 30}}})
+    assert line == (
+        "params.yaml: methods.mct_hfr.variants.narrow.heads: found 4 heads for width 30, expected a divisor of the width"
+    )
+
+
+@pytest.mark.parametrize("name", ["base", "Mean", "a/b", "a.b", "", 3])
+def test_a_variant_that_cannot_name_a_folder_of_its_own_is_refused(name: Any) -> None:
+    (line,) = problems("mlp", {"variants": {name: {"filler": "mean"}}})
+    assert "expected a name of small letters, digits and _, and not 'base'" in line
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (["mean"], 'params.yaml: methods.mlp.variants: found ["mean"], expected a mapping of names'),
+        ({"mean": "mean"}, 'params.yaml: methods.mlp.variants.mean: found "mean", expected a mapping of parameters'),
+        ({"mean": None}, "params.yaml: methods.mlp.variants.mean: found null, expected a mapping of parameters"),
+    ],
+)
+def test_variants_that_are_no_mapping_are_refused(value: Any, expected: str) -> None:
+    assert problems("mlp", {"variants": value}) == [expected]
+
+
+def spec(available: tuple[str, ...], longest: int) -> Spec:
+    return Spec(
+        dims=dict.fromkeys(MODALITIES, 2),
+        available=available,
+        task=Task(("a", "b")),
+        hops=dict.fromkeys(MODALITIES),
+        max_lengths=dict.fromkeys(MODALITIES, longest),
+    )
+
+
+def test_what_a_benchmark_cannot_give_is_said() -> None:
+    assert Needs().unmet(spec(("text",), 1)) is None
+    assert Needs(modalities=2).unmet(spec(("text", "audio"), 1)) is None
+    assert Needs(modalities=2).unmet(spec(("text",), 9)) == "needs 2 modalities, the benchmark has text"
+    assert Needs().unmet(spec((), 9)) == "needs 1 modalities, the benchmark has none"
+    assert Needs(steps=True).unmet(spec(MODALITIES, 2)) is None
+    assert Needs(steps=True).unmet(spec(MODALITIES, 1)) == "needs sequences, the benchmark has one vector per utterance"
