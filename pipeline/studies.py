@@ -1,7 +1,6 @@
 """Studies: what params.yaml may ask for, checked against the code and the data that are here."""
 
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline import paths
@@ -75,8 +74,8 @@ def _check_options(kind: str, name: str, values: dict[str, object], where: str) 
 
 
 def _check_generator(name: str, generator: str, values: dict[str, object]) -> None:
-    load("corpora", generator)
-    if find_spec(f"pipeline.corpora.{generator}.generate") is None:
+    module = load("corpora", generator)
+    if not Path(str(module.__file__)).with_name("generate.py").is_file():
         raise ParamsError(
             f"params.yaml: synthetic.{name}.generator: '{generator}' cannot be generated, it is only read; name a "
             "corpus that has a generate.py"

@@ -66,6 +66,17 @@ def test_what_killed_processes_left_is_removed_and_what_others_write_stays(tmp_p
     assert sorted(tmp_path.iterdir()) == sorted([target, *others])
 
 
+def test_what_a_process_of_another_user_writes_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(process: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", forbidden)
+    other = tmp_path / ".a.txt.1.tmp"
+    other.touch()
+    write_text(tmp_path / "a.txt", "x")
+    assert other.exists()
+
+
 @pytest.mark.parametrize(
     "error",
     [

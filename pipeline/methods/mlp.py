@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
@@ -39,14 +39,14 @@ class Params(NeuralParams):
         filler: what stands in for a missing modality at test time; zeros or the mean of the training vectors.
     """
 
-    epochs: int = 1000
-    batch_size: int = 64
-    learning_rate: float = 1e-4
-    weight_decay: float = 1e-5
+    epochs: PositiveInt = 1000
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat = 1e-4
+    weight_decay: float = Field(1e-5, ge=0.0)
     monitor: Literal["loss", "acc", "uar", "last"] = "last"
-    decay_every: int | None = 250
+    decay_every: PositiveInt | None = 250
     standardize: bool = False
-    hidden: tuple[int, ...] = (512, 128)
+    hidden: tuple[PositiveInt, ...] = (512, 128)
     filler: Literal["zero", "mean"] = Field("zero", json_schema_extra=TEST_TIME)
 
 

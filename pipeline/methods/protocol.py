@@ -137,8 +137,8 @@ class Needs:
 class Method(Protocol):
     """A method. Its file has a `Params` (a MethodParams) and this class, the only one in the file with fit and predict.
 
-    `needs` is a class attribute. `network` is the trained part, or None where nothing is trained by gradient; parameters
-    and operations are counted on it.
+    `needs` is a class attribute. `network` is the trained part, or None where nothing is trained by gradient;
+    parameters and operations are counted on it.
     """
 
     needs: Needs
@@ -200,9 +200,9 @@ def variants(method: str, block: Mapping[str, Any]) -> list[Variant]:
     found: list[str] = []
     rows: list[Variant] = []
     of_base: list[tuple[Any, ...]] = []  # what is wrong with the block itself is not said again for every variant
-    for name, override in {"": {}, **own}.items():
-        where = f"methods.{method}" + (f".variants.{name}" if name else "")
-        if name and (name == "base" or not re.fullmatch(NAME, str(name))):
+    for name, override in [(None, {}), *own.items()]:
+        where = f"methods.{method}" + (f".variants.{name}" if name is not None else "")
+        if name is not None and (name == "base" or not re.fullmatch(NAME, str(name))):
             found.append(f"params.yaml: {where}: expected a name of small letters, digits and _, and not 'base'")
             continue
         if not isinstance(override, dict):
@@ -213,7 +213,7 @@ def variants(method: str, block: Mapping[str, Any]) -> list[Variant]:
         except ValidationError as error:
             said = {(e["loc"], e["type"], repr(e["input"])): e for e in error.errors()}
             found += problems([e for key, e in said.items() if key not in of_base], where, params_class)
-            of_base = of_base if name else list(said)
+            of_base = list(said) if name is None else of_base
             continue
         rows.append(Variant(f"{method}:{name}" if name else method, method, params))
     if found:

@@ -143,6 +143,17 @@ def test_the_complete_view_is_the_batch_without_a_mask(make_data: Make) -> None:
         assert torch.equal(masked.valid[m], plain.valid[m])
 
 
+@pytest.mark.parametrize("poison", [1e6, float("inf"), float("nan")])
+def test_the_complete_features_are_zero_where_a_step_is_not_present_whatever_it_held(
+    make_data: Make, poison: float
+) -> None:
+    data = make_data(12, absent_steps=0.3)
+    clean, odd = (d.batch(torch.arange(12), complete=True).complete for d in (data, poisoned(data, poison)))
+    assert clean is not None
+    assert odd is not None
+    assert all(torch.equal(clean[m], odd[m]) for m in MODALITIES)
+
+
 def test_a_modality_that_nobody_has_gives_a_batch_without_steps(make_data: Make) -> None:
     data = make_data({"text": [2, 3], "audio": [0, 0], "vision": [1, 0]})
     batch = data.batch(torch.arange(2), masks_of(data))

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from pipeline import registry
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
-from pipeline.methods.protocol import Needs, Spec, variants
+from pipeline.methods.protocol import Needs, NeuralParams, Spec, variants
 
 MODALITIES = ("text", "audio", "vision")
 
@@ -38,18 +39,20 @@ def test_training_depends_on_all_parameters_but_those_of_test_time() -> None:
 
 
 def test_an_unknown_or_wrong_parameter_is_refused_wherever_it_stands() -> None:
-    assert problems("mlp", {"hiden": [3], "epochs": "9", "variants": {"mean": {"filer": "mean"}, "x": {"epochs": 0}}}) == [
+    both = {"mean": {"filer": "mean"}, "x": {"epochs": 0}}
+    assert problems("mlp", {"hiden": [3], "epochs": "9", "variants": both}) == [
         'params.yaml: methods.mlp.epochs: found "9", expected a whole number',
         "params.yaml: methods.mlp.hiden: unknown key, did you mean 'hidden'?",
         "params.yaml: methods.mlp.variants.mean.filer: unknown key, did you mean 'filler'?",
         "params.yaml: methods.mlp.variants.x.epochs: found 0, expected a value greater than 0",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_variant_that_breaks_a_parameter_it_does_not_name_is_refused_all_the_same() -> None:
     (line,) = problems("mct_hfr", {"variants": {"narrow": {"width": 30}}})
     assert line == (
-        "params.yaml: methods.mct_hfr.variants.narrow.heads: found 4 heads for width 30, expected a divisor of the width"
+        "params.yaml: methods.mct_hfr.variants.narrow.heads: found 4 heads for width 30, expected a divisor of the "
+        "width"
     )
 
 
@@ -69,6 +72,21 @@ def test_a_variant_that_cannot_name_a_folder_of_its_own_is_refused(name: Any) ->
 )
 def test_variants_that_are_no_mapping_are_refused(value: Any, expected: str) -> None:
     assert problems("mlp", {"variants": value}) == [expected]
+
+
+NEURAL = [name for name in registry.names("methods") if issubclass(registry.load("methods", name).Params, NeuralParams)]
+ODD = {
+    "epochs": 0, "batch_size": 0, "learning_rate": 0.0, "weight_decay": -0.1, "patience": 0, "clip_value": 0.0,
+    "plateau_patience": 0, "decay_every": 0, "p_miss": 1.5, "ramp_epochs": 0, "optimizer": "sgd", "monitor": "f1",
+    "regime": "none", "standardize": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", NEURAL)
+def test_the_defaults_of_a_method_loosen_no_bound(method: str) -> None:
+    places = [line.split(": ")[1] for line in problems(method, ODD)]
+    assert sorted(places) == sorted(f"methods.{method}.{name}" for name in ODD)
+    assert set(ODD) == set(NeuralParams.model_fields)
 
 
 def spec(available: tuple[str, ...], longest: int) -> Spec:

@@ -145,6 +145,18 @@ def test_a_store_that_lacks_an_utterance_or_has_a_foreign_one_is_refused(
     assert not TINY.exists()
 
 
+def test_what_any_store_lacks_by_quarantine_is_left_out_everywhere(
+    build: Callable[..., dict[str, int]], made_by: Callable[..., Provenance]
+) -> None:
+    with FeatureStore(paths.features("tiny_text")) as store:
+        rows = [(utt_id, *store.row(utt_id)) for utt_id in store.ids if utt_id != "s4_M_7"]
+    write_store(paths.features("tiny_text"), rows, made_by("text"), ["s4_M_7"])
+    assert build() == {"manifest": 64, "quarantined": 2, "label_left_out": 1, "used": 61}
+    for m in MODALITIES:
+        with FeatureStore(TINY / f"{m}.h5") as store:
+            assert not {"s4_M_7", "s2_M_1"} & set(store.ids)
+
+
 def test_a_store_of_another_modality_is_refused(
     build: Callable[..., dict[str, int]], made_by: Callable[..., Provenance]
 ) -> None:

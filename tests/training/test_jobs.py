@@ -63,6 +63,17 @@ def test_variants_that_differ_at_test_time_only_share_their_trainings(jobs: Jobs
     assert not set(base) & set(wide)
 
 
+@pytest.mark.parametrize("regime", ["complete", "dynamic"])
+def test_a_shared_training_is_the_same_whichever_variant_asks_for_it(jobs: Jobs, regime: str) -> None:
+    results = []
+    for filler in ("zero", "mean"):
+        block = {"regime": regime, "p_miss": 0.9, "ramp_epochs": 1, "monitor": "loss", "filler": filler}
+        job = replace(jobs(block)[0], scratch=Path(filler))
+        record = read_json(train_one(job))
+        results.append((job.key, job.weights.read_bytes(), record["history"]))
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize(
     "block", [{"learning_rate": 0.5}, {"hidden": (5,)}, {"regime": "dynamic"}, {"standardize": True}, {"epochs": 3}]
 )
