@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ def atomic(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _forget_killed(target)
-    temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
+    temporary = target.parent / f".{target.name}.{platform.node()}-{os.getpid()}.tmp"
     try:
         yield temporary
         _flush(temporary)
@@ -43,9 +44,10 @@ def atomic(target: Path) -> Iterator[Path]:
 
 
 def _forget_killed(target: Path) -> None:
-    """Remove what processes that were killed have left beside `target`."""
-    for path in target.parent.glob(f".{target.name}.*.tmp"):
-        owner = path.name.removeprefix(f".{target.name}.").removesuffix(".tmp")
+    """Remove what processes of this machine that were killed have left beside `target`."""
+    prefix = f".{target.name}.{platform.node()}-"
+    for path in target.parent.glob(f"{prefix}*.tmp"):
+        owner = path.name.removeprefix(prefix).removesuffix(".tmp")
         if owner.isdigit() and (int(owner) == os.getpid() or not _alive(int(owner))):
             _remove(path)
 

@@ -36,6 +36,20 @@ def load(kind: str, name: str) -> ModuleType:
     return importlib.import_module(f"pipeline.{kind}.{name}")
 
 
+def load_generator(name: str) -> ModuleType:
+    """Import the `generate` module of a synthetic corpus.
+
+    Raises:
+        ParamsError: there is no such corpus, or it can only be read.
+    """
+    package = load("corpora", name)
+    if not Path(str(package.__file__)).with_name("generate.py").is_file():
+        raise ParamsError(
+            f"params.yaml: '{name}' cannot be generated, it is only read; name a corpus that has a generate.py"
+        )
+    return importlib.import_module(f"{package.__name__}.generate")
+
+
 def entry_class(module: ModuleType, *methods: str) -> type[Any]:
     """The one public class that `module` itself defines with all of `methods`.
 

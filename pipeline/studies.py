@@ -1,13 +1,12 @@
 """Studies: what params.yaml may ask for, checked against the code and the data that are here."""
 
-from importlib import import_module
 from pathlib import Path
 
 from pipeline import paths
-from pipeline.errors import LacunaError, ParamsError
+from pipeline.errors import LacunaError
 from pipeline.methods.protocol import variants
 from pipeline.params import Params, options
-from pipeline.registry import load
+from pipeline.registry import load, load_generator
 
 
 def code_problems(params: Params) -> list[str]:
@@ -74,10 +73,5 @@ def _check_options(kind: str, name: str, values: dict[str, object], where: str) 
 
 
 def _check_generator(name: str, generator: str, values: dict[str, object]) -> None:
-    module = load("corpora", generator)
-    if not Path(str(module.__file__)).with_name("generate.py").is_file():
-        raise ParamsError(
-            f"params.yaml: synthetic.{name}.generator: '{generator}' cannot be generated, it is only read; name a "
-            "corpus that has a generate.py"
-        )
-    options(import_module(f"pipeline.corpora.{generator}.generate").Options, values, f"synthetic.{name}.options")
+    module = load_generator(generator)
+    options(module.Options, values, f"synthetic.{name}.options")

@@ -3,19 +3,16 @@
 from pipeline import cli, paths
 from pipeline.data.manifest import Manifest
 from pipeline.decode.runner import decode_corpus
-from pipeline.errors import ParamsError
 from pipeline.params import load_params
 
 
 def decode(corpus: str) -> None:
     """Decode every file of CORPUS once."""
-    corpora = load_params().corpora
-    if corpus not in corpora:
-        raise ParamsError(f"params.yaml: corpora: no '{corpus}', expected one of {', '.join(corpora) or 'none'}")
+    params = load_params(corpora=corpus)
     done = decode_corpus(
         corpus,
         Manifest.read(paths.manifest(corpus)),
-        corpora[corpus].decode,
+        params.corpora[corpus].decode,
         paths.decoded(corpus),
         paths.scratch() / "decode" / corpus,
     )

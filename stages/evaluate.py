@@ -14,7 +14,7 @@ from pipeline.progress import track
 
 def evaluate(benchmark: str, method: str) -> None:
     """Predict with METHOD on BENCHMARK."""
-    params = load_params()
+    params = load_params(benchmarks=benchmark, methods=method)
     rows = variants(method, params.methods[method])
     folds = read_json(paths.benchmark(benchmark) / "folds.json")["folds"]
     models = paths.models(benchmark, method)

@@ -1,17 +1,14 @@
 """Stage extract: turn one decoded stream of a corpus into one feature set."""
 
 from pipeline import cli, paths
-from pipeline.errors import ParamsError
 from pipeline.extractors.runner import extract_features
 from pipeline.params import load_params
 
 
 def extract(features: str) -> None:
     """Extract the feature set FEATURES."""
-    known = load_params().features
-    if features not in known:
-        raise ParamsError(f"params.yaml: features.{features}: no such feature set, expected one of {', '.join(known)}")
-    own = known[features]
+    params = load_params(features=features)
+    own = params.features[features]
     extract_features(
         name=features,
         params=own,

@@ -2,16 +2,13 @@
 
 from pipeline import cli, paths, registry
 from pipeline.data.manifest import Manifest, write_dropped
-from pipeline.errors import ContractError, DataError, ParamsError
+from pipeline.errors import ContractError, DataError
 from pipeline.params import load_params, options
 
 
 def ingest(corpus: str) -> None:
     """Read the corpus CORPUS."""
-    params = load_params()
-    if corpus not in params.corpora:
-        known = ", ".join(sorted(params.corpora)) or "none"
-        raise ParamsError(f"params.yaml: corpora: no '{corpus}', expected one of: {known}")
+    params = load_params(corpora=corpus)
     section = params.corpora[corpus]
     module = registry.load("corpora", section.reader)
     chosen = options(module.Options, section.options, f"corpora.{corpus}.options")

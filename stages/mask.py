@@ -9,7 +9,7 @@ from pipeline.params import load_params
 
 def mask(benchmark: str) -> None:
     """Draw the masks of BENCHMARK."""
-    params = load_params()
+    params = load_params(benchmarks=benchmark)
     folder = paths.benchmark(benchmark)
     lengths = {row["utt_id"]: {m: int(row[m]) for m in MODALITIES} for row in read_csv(folder / "lengths.csv")}
     folds = {fold["name"]: fold["test"] for fold in read_json(folder / "folds.json")["folds"]}

@@ -11,7 +11,7 @@ from pipeline.params import load_params
 
 def score(benchmark: str) -> None:
     """Score every method of the study on BENCHMARK."""
-    params = load_params()
+    params = load_params(benchmarks=benchmark)
     confidence = params.score.interval
     data = load_benchmark(benchmark, paths.benchmark(benchmark))
     rows = []

@@ -8,7 +8,7 @@ from pipeline.splits.benchmark import build_benchmark
 
 def split(benchmark: str) -> None:
     """Build the folder of BENCHMARK."""
-    params = load_params()
+    params = load_params(benchmarks=benchmark)
     protocol = params.benchmarks[benchmark]
     counts = build_benchmark(
         paths.benchmark(benchmark),

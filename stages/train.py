@@ -17,7 +17,7 @@ from pipeline.training.jobs import TrainingJob, refusal, train_one, training_job
 
 def train(benchmark: str, method: str) -> None:
     """Train METHOD on BENCHMARK: all its variants, folds and seeds."""
-    params = load_params()
+    params = load_params(benchmarks=benchmark, methods=method)
     rows = variants(method, params.methods[method])
     scratch = paths.scratch() / "train" / benchmark / method
     folder = paths.benchmark(benchmark)

@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import DataError
 from pipeline.files import atomic, read_csv, read_json, sha256, write_csv, write_json, write_text
+
+HOST = platform.node()
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -57,9 +60,13 @@ def test_what_killed_processes_left_is_removed_and_what_others_write_stays(tmp_p
     with subprocess.Popen([sys.executable, "-c", ""]) as killed:
         killed.wait()
     target = tmp_path / "a.txt"
-    (tmp_path / f".a.txt.{os.getpid()}.tmp").mkdir()
-    (tmp_path / f".a.txt.{killed.pid}.tmp").touch()
-    others = [tmp_path / f".a.txt.{os.getppid()}.tmp", tmp_path / f".b.txt.{killed.pid}.tmp", tmp_path / ".a.txt.x.tmp"]
+    (tmp_path / f".a.txt.{HOST}-{os.getpid()}.tmp").mkdir()
+    (tmp_path / f".a.txt.{HOST}-{killed.pid}.tmp").touch()
+    others = [
+        tmp_path / f".a.txt.{HOST}-{os.getppid()}.tmp",
+        tmp_path / f".b.txt.{HOST}-{killed.pid}.tmp",
+        tmp_path / f".a.txt.{HOST}-x.tmp",
+    ]
     for path in others:
         path.touch()
     write_text(target, "x")
@@ -71,7 +78,7 @@ def test_what_a_process_of_another_user_writes_stays(tmp_path: Path, monkeypatch
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", forbidden)
-    other = tmp_path / ".a.txt.1.tmp"
+    other = tmp_path / f".a.txt.{HOST}-1.tmp"
     other.touch()
     write_text(tmp_path / "a.txt", "x")
     assert other.exists()
@@ -174,8 +181,8 @@ def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_has_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
-    dead = tmp_path / ".a.json.99999999.tmp"
-    alive = tmp_path / ".a.json.1.tmp"
+    dead = tmp_path / f".a.json.{HOST}-99999999.tmp"
+    alive = tmp_path / f".a.json.{HOST}-1.tmp"
     for path in (dead, alive):
         path.write_text("half")
     write_json(tmp_path / "a.json", 1)

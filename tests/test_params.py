@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from ruamel.yaml import YAML
 
 from pipeline.errors import ParamsError
-from pipeline.params import Params, load_params, options, parse_params, shown
+from pipeline.params import Params, load_params, options, parse_params
+from pipeline.problems import shown
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = [ROOT / "params.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]

@@ -14,7 +14,7 @@ from pipeline.decode.damage import CorruptMedia
 from pipeline.decode.faces import FaceCrop
 from pipeline.decode.frames import MiddleSquare, Strip, WholeFrame
 from pipeline.decode.media import Media, read_media
-from pipeline.params import Decode
+from pipeline.schema import Decode
 
 SPAN_SLACK_S = 0.25
 """By how much an utterance may reach beyond the end of its file: annotations are rounded."""

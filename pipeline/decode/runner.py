@@ -17,8 +17,8 @@ from pipeline.errors import DataError
 from pipeline.execution.jobs import run_jobs
 from pipeline.execution.lock import exclusive
 from pipeline.files import atomic, write_csv
-from pipeline.params import Decode
 from pipeline.progress import track
+from pipeline.schema import Decode
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from pipeline.data.packed import Array, Field, Packed, write_packed
 from pipeline.data.streams import Images
 from pipeline.decode.clips import IMAGE_STREAMS, Clip, Quarantined, decode_recording
 from pipeline.files import sha256
-from pipeline.params import Decode
 from pipeline.registry import import_closure
+from pipeline.schema import Decode
 
 _CLIPS = 16
 _BYTES = 64 << 20

@@ -27,8 +27,9 @@ from pipeline.execution.jobs import run_jobs
 from pipeline.execution.lock import exclusive
 from pipeline.extractors.protocol import Extractor, Features
 from pipeline.files import sha256
-from pipeline.params import FeatureSet, options
+from pipeline.params import options
 from pipeline.progress import track
+from pipeline.schema import FeatureSet
 
 _ROOT = Path(__file__).parents[2]
 _STREAMS: dict[str, Any] = {"text": TextStream, "audio": AudioStream, "faces": ImageStream, "frames": ImageStream}

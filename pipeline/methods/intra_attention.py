@@ -25,7 +25,7 @@ from pipeline.methods.protocol import Needs, NeuralParams, Output, Spec
 from pipeline.nn.attention import Attention, attendable
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.recurrent import packed_gru
-from pipeline.params import Rate
+from pipeline.schema import Rate
 from pipeline.training.loop import fit_network
 from pipeline.training.run import Run
 

@@ -13,8 +13,9 @@ from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
-from pipeline.params import NAME, Rate, problems, shown
+from pipeline.problems import NAME, problems, shown
 from pipeline.registry import entry_class, load
+from pipeline.schema import Rate
 
 if TYPE_CHECKING:
     from pipeline.training.run import Run

@@ -14,7 +14,7 @@ from pipeline.data.modalities import MODALITIES
 from pipeline.errors import DataError
 from pipeline.files import atomic
 from pipeline.missing.patterns import Keep, conditions, draw, repeats, requested
-from pipeline.params import TestMissing
+from pipeline.schema import TestMissing
 from pipeline.seeding import stream
 
 Lengths = dict[str, dict[str, int]]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.modalities import MODALITIES, MODALITY_SETS
-from pipeline.params import (
+from pipeline.schema import (
     AtLeastOneMissing,
     BernoulliMissing,
     BurstsMissing,

@@ -9,7 +9,7 @@ from pipeline.data.modalities import MODALITIES, MODALITY_SETS
 from pipeline.data.store import FeatureStore, Row, write_store
 from pipeline.errors import DataError, ParamsError
 from pipeline.files import atomic, write_csv, write_json
-from pipeline.params import Benchmark
+from pipeline.schema import Benchmark
 from pipeline.splits.folds import check_classes, description, make_folds
 
 _COLUMNS = ("utt_id", "label", "label_index", "speaker", "sex", "session", "dialogue", "turn", "duration")

@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.data.manifest import Utterance
 from pipeline.errors import DataError
-from pipeline.params import Folds
+from pipeline.schema import Folds
 from pipeline.seeding import stream
 
 _PARTS = ("train", "valid", "test")

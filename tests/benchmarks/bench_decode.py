@@ -21,7 +21,7 @@ from pipeline.corpora.demo.generate import Options, generate
 from pipeline.data.manifest import Manifest, Utterance
 from pipeline.decode import faces
 from pipeline.decode.runner import decode_corpus
-from pipeline.params import Decode
+from pipeline.schema import Decode
 
 ROUNDS = 3
 

@@ -30,7 +30,7 @@ from pipeline.data.streams import (
     write_text,
 )
 from pipeline.extractors.runner import extract_features
-from pipeline.params import FeatureSet
+from pipeline.schema import FeatureSet
 from pipeline.seeding import stream as random_stream
 
 KINDS = {

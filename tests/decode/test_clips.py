@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.decode import clips
 from pipeline.decode.clips import decode_recording
-from pipeline.params import Decode
+from pipeline.schema import Decode
 
 WHOLE = Decode(streams=("audio", "faces", "frames"), face="whole_frame", face_px=32, frame_hz=25.0, frame_px=32)
 

@@ -19,7 +19,7 @@ from pipeline.decode.runner import decode_corpus
 from pipeline.errors import DataError
 from pipeline.execution.lock import exclusive
 from pipeline.files import read_csv
-from pipeline.params import Decode
+from pipeline.schema import Decode
 
 OPTIONS = Decode(streams=("audio", "faces", "frames"), face="whole_frame", face_px=32, frame_hz=5.0, frame_px=32)
 
@@ -268,7 +268,7 @@ import sys, time
 from pathlib import Path
 from pipeline.data.manifest import Manifest
 from pipeline.decode import runner, shards
-from pipeline.params import Decode
+from pipeline.schema import Decode
 shards._CLIPS = 1
 def slow(shard, make=shards.make):
     made = make(shard)

@@ -10,7 +10,7 @@ import pytest
 from pipeline.data.store import FeatureStore
 from pipeline.data.streams import AUDIO_RATE, Images, write_audio, write_images, write_text
 from pipeline.extractors.runner import extract_features
-from pipeline.params import FeatureSet
+from pipeline.schema import FeatureSet
 from pipeline.seeding import stream as random_stream
 
 FACE_RATE = 5.0

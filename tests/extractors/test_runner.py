@@ -29,7 +29,7 @@ import os, signal, sys
 from pathlib import Path
 from pipeline.data.packed import PackedWriter
 from pipeline.extractors import hog_face, runner
-from pipeline.params import FeatureSet
+from pipeline.schema import FeatureSet
 
 source, target, point, number = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 hog_face.HogFace.shard = 3

@@ -11,7 +11,7 @@ from pipeline.data.modalities import MODALITIES
 from pipeline.errors import DataError
 from pipeline.missing.masks import MaskBank, draw_masks
 from pipeline.missing.patterns import draw
-from pipeline.params import BurstsMissing, FramesMissing, ModalitiesMissing, TestMissing
+from pipeline.schema import BurstsMissing, FramesMissing, ModalitiesMissing, TestMissing
 from pipeline.seeding import stream
 
 MISSING = TestMissing(

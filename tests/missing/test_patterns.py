@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.data.modalities import MODALITIES, MODALITY_SETS
 from pipeline.missing.patterns import CURVES, conditions, draw, repeats, requested
-from pipeline.params import (
+from pipeline.schema import (
     AtLeastOneMissing,
     BernoulliMissing,
     BurstsMissing,

@@ -16,7 +16,8 @@ from pipeline.data.modalities import MODALITIES, MODALITY_SETS
 from pipeline.data.store import FeatureStore, Provenance, write_store
 from pipeline.errors import DataError, ParamsError
 from pipeline.files import read_csv, read_json
-from pipeline.params import Benchmark, parse_params
+from pipeline.params import parse_params
+from pipeline.schema import Benchmark
 from pipeline.splits.benchmark import build_benchmark
 
 TINY = Path("data/benchmarks/tiny")

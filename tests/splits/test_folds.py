@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.data.manifest import Utterance
 from pipeline.errors import DataError
-from pipeline.params import Folds
+from pipeline.schema import Folds
 from pipeline.splits.folds import Fold, check_classes, description, make_folds
 
 Make = Callable[..., Utterance]

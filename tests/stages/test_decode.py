@@ -89,7 +89,7 @@ def test_one_line_says_what_was_decoded(capsys):
 
 
 def test_an_unknown_corpus_is_refused():
-    with pytest.raises(ParamsError, match=r"params\.yaml: corpora: no 'flims', expected one of films"):
+    with pytest.raises(ParamsError, match=r"params\.yaml: corpora: no 'flims', did you mean 'films'"):
         decode("flims")
 
 

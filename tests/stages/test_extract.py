@@ -79,7 +79,7 @@ def test_stage_from_the_command_line_gives_the_same_bytes_and_a_line_of_summary(
 
 
 def test_unknown_feature_set_is_refused(checkout):
-    with pytest.raises(ParamsError, match=r"^params\.yaml: features\.small_vision: .* expected one of small_audio$"):
+    with pytest.raises(ParamsError, match=r"^params\.yaml: features: no 'small_vision', did you mean 'small_audio'\?$"):
         extract("small_vision")
 
 

@@ -54,9 +54,9 @@ def test_the_seed_of_params_is_used(checkout: Path):
     ("corpus", "message"),
     [
         ("wrong", r"synthetic\.wrong\.options\.pixels: unknown key"),
-        ("real", r"synthetic\.real\.generator: pipeline/corpora/ravdess has no module `generate`"),
+        ("real", "'ravdess' cannot be generated, it is only read"),
         ("unknown", r"no file pipeline/corpora/demmo\.py, did you mean 'demo'\?"),
-        ("absent", "synthetic: no 'absent', expected one of: demo, real, unknown, wrong"),
+        ("absent", "synthetic: no 'absent', expected one of demo, real, unknown, wrong"),
     ],
 )
 def test_a_section_that_cannot_be_generated_is_refused(corpus: str, message: str, checkout: Path):

@@ -129,7 +129,7 @@ def test_a_reader_that_loses_clips_is_a_broken_contract(monkeypatch: pytest.Monk
     ("corpus", "message"),
     [
         ("strict", r"corpora\.strict\.options\.alow_partial: unknown key, did you mean 'allow_partial'\?"),
-        ("meld", "corpora: no 'meld', expected one of: demo, ravdess, strict"),
+        ("meld", "corpora: no 'meld', expected one of demo, ravdess, strict"),
     ],
 )
 def test_a_section_that_cannot_be_read_is_refused(corpus: str, message: str):

@@ -1,0 +1,274 @@
+"""The sections of params.yaml: frozen models that refuse unknown keys and wrong types."""
+
+from collections.abc import Hashable
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    model_validator,
+)
+
+from pipeline.problems import NAME, shown
+
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+FeatureSetName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?$")]
+Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+Modality = Literal["text", "audio", "vision"]
+Item = TypeVar("Item", bound=Hashable)
+
+
+def _distinct(values: tuple[Item, ...]) -> tuple[Item, ...]:
+    repeated = [value for i, value in enumerate(values) if value in values[:i]]
+    if repeated:
+        raise ValueError(f"found {shown(repeated[0])} twice, expected no repetition")
+    return values
+
+
+Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class Section(BaseModel):
+    """A part of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Synthetic(Section):
+    """A corpus to generate: `generator` is a package in pipeline/corpora with a `generate` module.
+
+    Args:
+        generator: name of the package.
+        options: its own parameters, validated by it.
+    """
+
+    generator: Name = "demo"
+    options: dict[str, Any] = {}
+
+
+class Decode(Section):
+    """How a corpus is decoded.
+
+    Args:
+        streams: which of audio, faces, frames to write; text is always written.
+        face: find the face in every frame, or take the whole frame where it already is the face.
+        face_hz: face crops per second.
+        face_px: side of a face crop in pixels.
+        frame_hz: frames per second of frames.h5.
+        frame_px: short side of a frame in pixels.
+        quarantine_budget: share of clips that may be unreadable before the stage fails.
+    """
+
+    streams: tuple[Literal["audio", "faces", "frames"], ...] = ("audio", "faces")
+    face: Literal["detect", "whole_frame"] = "detect"
+    face_hz: PositiveFloat = 5.0
+    face_px: PositiveInt = 112
+    frame_hz: PositiveFloat = 30.0
+    frame_px: PositiveInt = 256
+    quarantine_budget: Rate = 0.0
+
+
+class Corpus(Section):
+    """A corpus on disk.
+
+    Args:
+        reader: module in pipeline/corpora.
+        options: the reader's own parameters, validated by it.
+        decode: how its media are decoded.
+    """
+
+    reader: Name
+    options: dict[str, Any] = {}
+    decode: Decode = Decode()
+
+
+class FeatureSet(Section):
+    """One extractor run on one corpus.
+
+    Args:
+        corpus: key of `corpora`.
+        modality: what the features stand for.
+        stream: the decoded stream that the extractor reads.
+        extractor: module in pipeline/extractors.
+        options: per extractor name its own parameters, so that swapping `extractor` needs no other edit.
+        weights: folder or file of the weights, or null.
+        weights_sha256: their hash, checked when given.
+    """
+
+    corpus: Name
+    modality: Modality
+    stream: Literal["text", "audio", "faces", "frames"]
+    extractor: Name
+    options: dict[Name, dict[str, Any]] = {}
+    weights: str | None = None
+    weights_sha256: str | None = None
+
+
+class TaskParams(Section):
+    """The task of a benchmark.
+
+    Args:
+        kind: single-label classification.
+        labels: the owner's label -> class, or null to leave such utterances out; classes are numbered alphabetically.
+    """
+
+    kind: Literal["classification"] = "classification"
+    labels: dict[str, str | None]
+
+
+class Folds(Section):
+    """How utterances are divided.
+
+    Args:
+        protocol: see pipeline/splits/folds.py.
+        test_speakers: which speaker of the held-out session is tested (the other validates), for
+            leave_one_session_out.
+        folds: number of folds of k_fold_by_speaker, or of seeds of random_by_clip.
+        test_share: share of clips tested, for random_by_clip.
+        seeds: one split per seed, for random_by_clip.
+    """
+
+    protocol: Literal["leave_one_session_out", "official", "k_fold_by_speaker", "random_by_clip"]
+    test_speakers: Literal["F", "M", "both"] = "F"
+    folds: PositiveInt = 5
+    test_share: Rate = 0.2
+    seeds: Seeds = (42, 1, 2, 3, 4)
+
+
+class FramesMissing(Section):
+    """Single steps drop out independently, at each of `rates`, `repeats` times."""
+
+    rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
+    repeats: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _sorted(self) -> "FramesMissing":
+        if list(self.rates) != sorted(set(self.rates)):
+            raise ValueError(f"found rates {list(self.rates)}, expected ascending ones without repetition")
+        return self
+
+
+class BurstsMissing(FramesMissing):
+    """Spans of steps drop out or stay together: a Markov chain whose spans have a mean of `span` steps, at least 1."""
+
+    span: Annotated[float, Field(ge=1.0)] = 5.0
+
+
+class ModalitiesMissing(Section):
+    """Only a named set of modalities is there: t, a, v, ta, tv, av, tav."""
+
+    sets: Annotated[
+        tuple[Literal["t", "a", "v", "ta", "tv", "av", "tav"], ...], Field(min_length=1), AfterValidator(_distinct)
+    ]
+
+
+class BernoulliMissing(Section):
+    """Whole modalities drop out independently: each condition is (p_text, p_audio, p_vision)."""
+
+    conditions: Annotated[tuple[tuple[Rate, Rate, Rate], ...], Field(min_length=1), AfterValidator(_distinct)]
+    repeats: PositiveInt = 1
+
+
+class AtLeastOneMissing(FramesMissing):
+    """Whole modalities drop out independently at a rate, and one chosen at random stays."""
+
+
+class TestMissing(Section):
+    """What is taken away at test time; a pattern that is null is not drawn."""
+
+    __test__ = False
+
+    frames: FramesMissing | None = None
+    bursts: BurstsMissing | None = None
+    modalities: ModalitiesMissing | None = None
+    bernoulli: BernoulliMissing | None = None
+    at_least_one: AtLeastOneMissing | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> "TestMissing":
+        if not any(value for _, value in self):
+            raise ValueError(f"every pattern is null, expected at least one of {', '.join(type(self).model_fields)}")
+        return self
+
+
+class Missing(Section):
+    """Missing data of a benchmark. What training drops is a matter of each method's regime."""
+
+    test: TestMissing
+
+
+class ThreeFeatureSets(Section):
+    """The feature set of every modality."""
+
+    text: FeatureSetName
+    audio: FeatureSetName
+    vision: FeatureSetName
+
+
+class ThreeLengths(Section):
+    """Longest sequence per modality, in steps; longer ones are cut at the end."""
+
+    text: PositiveInt
+    audio: PositiveInt
+    vision: PositiveInt
+
+
+class Benchmark(Section):
+    """A corpus under one protocol.
+
+    Args:
+        corpus: key of `corpora` or `feature_corpora`.
+        features: three feature sets of that corpus.
+        task: labels.
+        folds: protocol.
+        seeds: training seeds, or `from_fold` where every fold carries its own.
+        max_lengths: where sequences are cut.
+        missing: test masks.
+    """
+
+    corpus: Name
+    features: ThreeFeatureSets
+    task: TaskParams
+    folds: Folds
+    seeds: Seeds | Literal["from_fold"]
+    max_lengths: ThreeLengths
+    missing: Missing
+
+    @model_validator(mode="after")
+    def _seeds_of_folds(self) -> "Benchmark":
+        if self.seeds == "from_fold" and self.folds.protocol != "random_by_clip":
+            raise ValueError(
+                f"seeds is 'from_fold', but the folds of {self.folds.protocol} carry none; write a list of seeds"
+            )
+        return self
+
+
+class Training(Section):
+    """What all methods of a study share in training; nothing so far, each method's block says its own."""
+
+
+class Score(Section):
+    """What is computed from predictions.
+
+    Args:
+        interval: confidence of intervals.
+    """
+
+    interval: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
+
+
+class Report(Section):
+    """What people are shown.
+
+    Args:
+        title: of the report.
+        primary: the metric of the first table and plot.
+    """
+
+    title: str
+    primary: Literal["ACC", "UAR", "UF1", "WF1"] = "UAR"
