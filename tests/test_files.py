@@ -178,13 +178,3 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
 def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_what_a_killed_process_has_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
-    dead = tmp_path / f".a.json.{HOST}-99999999.tmp"
-    alive = tmp_path / f".a.json.{HOST}-1.tmp"
-    for path in (dead, alive):
-        path.write_text("half")
-    write_json(tmp_path / "a.json", 1)
-    assert not dead.exists()
-    assert alive.exists()
