@@ -22,8 +22,13 @@ def names(kind: str) -> list[str]:
     return sorted(path.stem for path in modules if not path.stem.startswith("_") and path.stem not in _SUPPORT)
 
 
-def load(kind: str, name: str) -> ModuleType:
+def load(kind: str, name: str, where: str = "") -> ModuleType:
     """Import one entry, and no other.
+
+    Args:
+        kind: folder.
+        name: of the entry.
+        where: the key of params.yaml that names it, for the message.
 
     Raises:
         ParamsError: there is no such file.
@@ -32,20 +37,24 @@ def load(kind: str, name: str) -> ModuleType:
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(known)}"
-        raise ParamsError(f"params.yaml: {name}: no file pipeline/{kind}/{name}.py, {hint}")
+        raise ParamsError(f"params.yaml: {where or kind}: '{name}' has no file pipeline/{kind}/{name}.py, {hint}")
     return importlib.import_module(f"pipeline.{kind}.{name}")
 
 
-def load_generator(name: str) -> ModuleType:
+def load_generator(name: str, where: str) -> ModuleType:
     """Import the `generate` module of a synthetic corpus.
+
+    Args:
+        name: of the corpus' package.
+        where: the key of params.yaml that names it, for the message.
 
     Raises:
         ParamsError: there is no such corpus, or it can only be read.
     """
-    package = load("corpora", name)
+    package = load("corpora", name, where)
     if not Path(str(package.__file__)).with_name("generate.py").is_file():
         raise ParamsError(
-            f"params.yaml: '{name}' cannot be generated, it is only read; name a corpus that has a generate.py"
+            f"params.yaml: {where}: '{name}' cannot be generated, it is only read; name a corpus that has a generate.py"
         )
     return importlib.import_module(f"{package.__name__}.generate")
 

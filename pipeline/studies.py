@@ -68,10 +68,10 @@ def stale_artifacts(params: Params) -> list[Path]:
 
 
 def _check_options(kind: str, name: str, values: dict[str, object], where: str) -> None:
-    module = load(kind, name)
+    module = load(kind, name, where)
     options(module.Options, values, where)
 
 
 def _check_generator(name: str, generator: str, values: dict[str, object]) -> None:
-    module = load_generator(generator)
+    module = load_generator(generator, f"synthetic.{name}.generator")
     options(module.Options, values, f"synthetic.{name}.options")

@@ -8,7 +8,7 @@ def generate(corpus: str) -> None:
     """Make the synthetic corpus CORPUS."""
     params = load_params(synthetic=corpus)
     section = params.synthetic[corpus]
-    module = registry.load_generator(section.generator)
+    module = registry.load_generator(section.generator, f"synthetic.{corpus}.generator")
     chosen = options(module.Options, section.options, f"synthetic.{corpus}.options")
     module.generate(paths.raw(corpus), chosen, params.seed)
 

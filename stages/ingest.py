@@ -10,7 +10,7 @@ def ingest(corpus: str) -> None:
     """Read the corpus CORPUS."""
     params = load_params(corpora=corpus)
     section = params.corpora[corpus]
-    module = registry.load("corpora", section.reader)
+    module = registry.load("corpora", section.reader, f"corpora.{corpus}.reader")
     chosen = options(module.Options, section.options, f"corpora.{corpus}.options")
     root = paths.raw(corpus)
     if not root.is_dir() or not any(root.iterdir()):

@@ -57,9 +57,11 @@ def test_looking_names_up_imports_nothing() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known_one() -> None:
-    with pytest.raises(ParamsError, match=r"majorty: no file pipeline/methods/majorty\.py, did you mean 'majority'\?"):
+    with pytest.raises(
+        ParamsError, match=r"methods: 'majorty' has no file pipeline/methods/majorty\.py, did you mean 'majority'\?"
+    ):
         registry.load("methods", "majorty")
-    with pytest.raises(ParamsError, match=r"zzzz: no file pipeline/methods/zzzz\.py, one of .*majority"):
+    with pytest.raises(ParamsError, match=r"methods: 'zzzz' has no file pipeline/methods/zzzz\.py, one of .*majority"):
         registry.load("methods", "zzzz")
 
 

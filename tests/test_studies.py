@@ -49,12 +49,12 @@ def test_what_each_module_says_of_its_own_block_is_gathered(
     assert all(line.startswith("params.yaml: ") for line in lines)
     for part in (
         "synthetic.tiny.options.clipps: unknown key, did you mean 'clips'?",
-        "dmo: no file pipeline/corpora/dmo.py, did you mean 'demo'?",
+        "'dmo' has no file pipeline/corpora/dmo.py, did you mean 'demo'?",
         "corpora.tiny.options.colour: unknown key",
         "features.tiny_audio.options.mfcc.hopp: unknown key, did you mean 'hop'?",
         'features.tiny_audio.options.egemaps_lld.hop: found "x", expected a number',
-        "minilmm: no file pipeline/extractors/minilmm.py, did you mean 'minilm'?",
-        "mctt_hfr: no file pipeline/methods/mctt_hfr.py, did you mean 'mct_hfr'?",
+        "'minilmm' has no file pipeline/extractors/minilmm.py, did you mean 'minilm'?",
+        "'mctt_hfr' has no file pipeline/methods/mctt_hfr.py, did you mean 'mct_hfr'?",
         "methods.mlp.hiden: unknown key, did you mean 'hidden'?",
         "methods.mlp.variants.mean.filler: found \"median\", expected 'zero' or 'mean'",
     ):

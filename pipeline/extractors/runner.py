@@ -132,7 +132,7 @@ def _resolve(name: str, params: FeatureSet) -> dict[str, Any]:
     for other in params.options:
         if other not in known:
             raise ParamsError(f"{where}.options.{other}: no such extractor, expected one of {', '.join(known)}")
-    module = registry.load("extractors", params.extractor)
+    module = registry.load("extractors", params.extractor, f"features.{name}.extractor")
     reads = registry.entry_class(module, "extract").stream
     if reads not in {params.stream, "any"}:
         raise ParamsError(

@@ -53,7 +53,10 @@ def model_table(scores: dict[str, Any], primary: str) -> Table:
         else [Cell(row["row"]), Cell(count(row["parameters"])), Cell(operations(row["macs"])), Cell(row["regime"])]
         for row in ordered(scores, primary)
     ]
-    caption = "Parameters of one model, multiply-accumulate operations (MACs) of one prediction, and training regime."
+    caption = (
+        "Trained parameters of one model, parts that only training uses included; multiply-accumulate operations (MACs) "
+        "of predicting one utterance of the greatest length; training regime."
+    )
     return Table(caption, ["row", "parameters", "MACs", "regime"], lines)
 
 

@@ -55,7 +55,10 @@ def test_the_seed_of_params_is_used(checkout: Path):
     [
         ("wrong", r"synthetic\.wrong\.options\.pixels: unknown key"),
         ("real", "'ravdess' cannot be generated, it is only read"),
-        ("unknown", r"no file pipeline/corpora/demmo\.py, did you mean 'demo'\?"),
+        (
+            "unknown",
+            r"synthetic\.unknown\.generator: 'demmo' has no file pipeline/corpora/demmo\.py, did you mean 'demo'\?",
+        ),
         ("absent", "synthetic: no 'absent', expected one of demo, real, unknown, wrong"),
     ],
 )

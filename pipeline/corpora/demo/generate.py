@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.corpora.demo import COLUMNS, face, speech, symbols, transcript, voice
 from pipeline.corpora.demo.dialogues import Turn, plan
@@ -45,7 +45,7 @@ class Options(CorpusOptions):
     Args:
         clips: how many, over all sessions.
         sessions: of two speakers each, one F and one M.
-        preset: how the class is spread over the modalities.
+        preset: how the class is spread over the modalities; YAML's null means the preset of that name.
         error_text: probability that the text shows another class than it should.
         error_audio: the same for the voice.
         error_vision: the same for the face.
@@ -59,7 +59,7 @@ class Options(CorpusOptions):
 
     clips: Annotated[int, Field(ge=2)] = 600
     sessions: Annotated[int, Field(ge=1, le=99)] = 5
-    preset: Preset = "realistic"
+    preset: Annotated[Preset, BeforeValidator(lambda preset: "null" if preset is None else preset)] = "realistic"
     error_text: Share = 0.15
     error_audio: Share = 0.22
     error_vision: Share = 0.14

@@ -245,3 +245,7 @@ def test_a_metadata_table_without_its_columns_or_numbers_stops_the_reader(copy: 
     (copy / "metadata.csv").unlink()
     with pytest.raises(DataError, match=r"metadata\.csv: no such file"):
         demo.read(copy, demo.Options())
+
+
+def test_the_preset_null_may_be_written_without_quotes():
+    assert options(Options, {"preset": None}, "synthetic.demo.options") == Options(preset="null")
