@@ -2,7 +2,8 @@
 
 No paper: the constant predictor, as in scikit-learn's DummyClassifier
 (https://scikit-learn.org/stable/modules/generated/sklearn.dummy.DummyClassifier.html).
-Follows: argmax of the training prior. Differs: nothing.
+Follows: argmax of the training prior.
+Differs: nothing.
 Handles absence by: never looking at the input.
 """
 

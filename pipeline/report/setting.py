@@ -54,8 +54,8 @@ def model_table(scores: dict[str, Any], primary: str) -> Table:
         for row in ordered(scores, primary)
     ]
     caption = (
-        "Trained parameters of one model, parts that only training uses included; multiply-accumulate operations (MACs) "
-        "of predicting one utterance of the greatest length; training regime."
+        "Trained parameters of one model, parts that only training uses included; multiply-accumulate operations "
+        "(MACs) of predicting one utterance of the greatest length; training regime."
     )
     return Table(caption, ["row", "parameters", "MACs", "regime"], lines)
 
