@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from pipeline.data.packed import Array, Field, Packed, write_packed
 from pipeline.data.streams import Images
 from pipeline.decode.clips import IMAGE_STREAMS, Clip, Quarantined, decode_recording
 from pipeline.files import sha256
-from pipeline.registry import import_closure
+from pipeline.registry import sources_sha256
 from pipeline.schema import Decode
 
 _CLIPS = 16
@@ -53,6 +52,7 @@ class Shard:
 
 def plan(manifest: Manifest, options: Decode, folder: Path) -> list[Shard]:
     """Divide a corpus: recordings in the order of their first id, together until they are 16 clips or 64 MiB."""
+    code = sources_sha256(__name__)  # results of other code are not taken up
     recordings: dict[tuple[str, ...], list[Utterance]] = {}
     for u in manifest.utterances:
         recordings.setdefault((u.video,) if u.video else ("", u.audio or u.utt_id), []).append(u)
@@ -64,9 +64,9 @@ def plan(manifest: Manifest, options: Decode, folder: Path) -> list[Shard]:
         clips += len(utterances)
         weight += sum(Path(file).stat().st_size for file in _files(utterances))
         if clips >= _CLIPS or weight >= _BYTES:
-            shards.append(_shard(waiting, options, folder))
+            shards.append(_shard(waiting, options, folder, code))
             waiting, clips, weight = [], 0, 0
-    return [*shards, _shard(waiting, options, folder)] if waiting else shards
+    return [*shards, _shard(waiting, options, folder, code)] if waiting else shards
 
 
 def make(shard: Shard) -> Shard:
@@ -156,22 +156,14 @@ def _files(utterances: Iterable[Utterance]) -> list[str]:
     return sorted({file for u in utterances for file in (u.video, u.audio) if file})
 
 
-def _shard(recordings: list[tuple[Utterance, ...]], options: Decode, folder: Path) -> Shard:
+def _shard(recordings: list[tuple[Utterance, ...]], options: Decode, folder: Path, code: str) -> Shard:
     stats = {file: Path(file).stat() for recording in recordings for file in _files(recording)}
     parts = {
         "utterances": [[asdict(u) for u in recording] for recording in recordings],
         "files": {file: [stat.st_size, stat.st_mtime_ns] for file, stat in stats.items()},
         "options": options.model_dump(mode="json", exclude={"quarantine_budget"}),
-        "code": _code(),
+        "code": code,
         "versions": [av.__version__, cv2.__version__],
     }
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return Shard(folder / f"{key[:32]}.h5", tuple(recordings), options)
-
-
-@cache
-def _code() -> str:
-    """Hash of the source that decoding runs through, so that results of older code are not taken up."""
-    root = Path(__file__).parents[2]
-    files = sorted(import_closure(__name__))
-    return hashlib.sha256("".join(f"{file} {sha256(root / file)}\n" for file in files).encode()).hexdigest()

@@ -31,7 +31,6 @@ from pipeline.params import options
 from pipeline.progress import track
 from pipeline.schema import FeatureSet
 
-_ROOT = Path(__file__).parents[2]
 _STREAMS: dict[str, Any] = {"text": TextStream, "audio": AudioStream, "faces": ImageStream, "frames": ImageStream}
 
 
@@ -105,8 +104,6 @@ def extract_features(name: str, params: FeatureSet, source: Path, target: Path, 
     starts = range(0, count, extractor.shard)
     shards = [Shard(recipe, i, first, min(first + extractor.shard, count)) for i, first in enumerate(starts)]
     with exclusive(scratch / name):
-        for left in target.parent.glob(f".{target.name}.*.tmp"):
-            left.unlink()
         waiting = [shard for shard in shards if _finished(shard) is None]
         clips = sum(shard.last - shard.first for shard in waiting)
         if clips < count:
@@ -168,11 +165,7 @@ def _check_weights(name: str, params: FeatureSet, extractor: Extractor) -> None:
 
 def _key(provenance: Provenance, attrs: dict[str, Any], shard: int) -> str:
     """Hash all that decides the bytes of the shards, source code included."""
-    code = {
-        str(path): sha256(_ROOT / path)
-        for module in (provenance.extractor, "runner")
-        for path in registry.import_closure(f"pipeline.extractors.{module}")
-    }
+    code = registry.sources_sha256(f"pipeline.extractors.{provenance.extractor}", "pipeline.extractors.runner")
     decides = {"provenance": asdict(provenance), "attrs": attrs, "shard": shard, "code": code}
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -81,5 +81,6 @@ def shrink(params: dict[str, Any]) -> None:
     params["features"]["demo_audio"]["extractor"] = "egemaps_lld"
     params["methods"] = {
         "majority": {},
+        "mct_hfr": {"width": 8, "heads": 2, "ffn": 8, "layers": 1, "lfi_depth": 1, "epochs": 1},
         "mlp": {"hidden": [8], "epochs": 2, "decay_every": None, "variants": {"mean": {"filler": "mean"}}},
     }

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.stages.checkout import ROOT, Checkout, copy_working_tree, shrink
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
 
 TAIL = ["score@demo", "report", "costs"]
-METHODS = ["majority", "mlp"]
+METHODS = ["majority", "mct_hfr", "mlp"]
 
 
 def _of(stage: str) -> list[str]:
@@ -38,7 +39,7 @@ def test_the_report_says_that_the_corpus_is_synthetic(demo_checkout: Checkout) -
 def test_metrics_show_prints_an_auilc_for_every_row(demo_checkout: Checkout) -> None:
     shown = json.loads(demo_checkout.run("dvc", "metrics", "show", "--json"))
     rows = shown[""]["data"]["metrics/auilc.json"]["data"]["demo"]
-    assert set(rows) == {"majority", "mlp", "mlp:mean"}
+    assert set(rows) == {"majority", "mct_hfr", "mlp", "mlp:mean"}
 
 
 def test_a_modality_that_is_absent_throughout_goes_through_every_stage(demo_checkout: Checkout) -> None:
@@ -107,7 +108,7 @@ def test_a_method_file_reruns_that_method_only(demo_checkout: Checkout) -> None:
     demo_checkout.touch_code(file)
     ran = demo_checkout.repro()
     assert ran[0] == "train@demo-majority"
-    assert not [stage for stage in ran if "mlp" in stage]
+    assert not [stage for stage in ran if "mlp" in stage or "mct_hfr" in stage]
     (demo_checkout.path / file).write_text(before)
     demo_checkout.repro()
 
@@ -122,14 +123,23 @@ def test_a_new_method_is_trained_and_nothing_else_is(demo_checkout: Checkout) ->
     assert not [stage for stage in demo_checkout.repro() if stage.startswith(("train", "evaluate"))]
 
 
-def test_an_experiment_reruns_its_method_and_shows_in_the_diff(demo_checkout: Checkout) -> None:
-    output = demo_checkout.run("dvc", "exp", "run", "-S", "methods.mlp.epochs=4")
-    ran = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
-    assert ran == ["train@demo-mlp", "evaluate@demo-mlp", *TAIL]
-    assert "epochs" in demo_checkout.run("dvc", "params", "diff")
-    demo_checkout.run("dvc", "metrics", "diff")
-    assert "file://" in demo_checkout.run("dvc", "plots", "diff")
-    demo_checkout.edit(lambda p: p["methods"]["mlp"].update(epochs=2))
+def test_the_commands_of_the_readme_run_and_an_experiment_reruns_its_method_only(demo_checkout: Checkout) -> None:
+    # Those after `make`, as they stand, on the small study; `make` itself installs, which CI does before the tests.
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    commands = [line.split("#")[0].split() for block in blocks[1:] for line in block.splitlines()]
+    outputs = {}
+    for command in commands:
+        if command[0] == "source":
+            continue
+        module = command[1:] if command[0] == "dvc" else command[2:]
+        outputs[" ".join(command[:3])] = demo_checkout.run(*(["dvc", *module] if command[0] == "dvc" else module))
+    assert "up to date" in outputs["dvc repro"]
+    assert "majority" in outputs["dvc metrics show"]
+    ran = [line.split("'")[1] for line in outputs["dvc exp run"].splitlines() if line.startswith("Running stage '")]
+    assert ran == ["train@demo-mct_hfr", "evaluate@demo-mct_hfr", *TAIL]
+    assert "file://" in outputs["dvc plots diff"]
+    assert "layers" in demo_checkout.run("dvc", "params", "diff")
+    demo_checkout.edit(lambda p: p["methods"]["mct_hfr"].update(layers=1))
     demo_checkout.repro()
 
 
