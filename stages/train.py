@@ -1,6 +1,5 @@
 """Stage train: one model per row, fold and seed of a method on a benchmark."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from pipeline.files import atomic, read_json, write_json
 from pipeline.methods.protocol import variants
 from pipeline.params import load_params
 from pipeline.progress import track
-from pipeline.training.device import compute_device
 from pipeline.training.jobs import TrainingJob, refusal, train_one, training_jobs
 
 
@@ -30,8 +28,6 @@ def train(benchmark: str, method: str) -> None:
         waiting = [job for job in unique.values() if not job.finished]
         if len(waiting) < len(unique):
             print(f"{method}: {len(unique) - len(waiting)} of {len(unique)} trainings are already done")
-        if compute_device().type == "cuda":
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         for _ in track(run_jobs(train_one, waiting), f"train {method}", "models", len(waiting)):
             pass
         with atomic(paths.models(benchmark, method)) as target:

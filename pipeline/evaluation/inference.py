@@ -14,12 +14,11 @@ from torch import Tensor
 from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.data.scaling import Scaler
 from pipeline.errors import DataError
-from pipeline.execution.jobs import one_thread
 from pipeline.methods.protocol import Method, Spec, Variant, build
 from pipeline.missing.masks import MaskBank, Masks
 from pipeline.missing.patterns import Keep
 from pipeline.training.batches import total_lengths
-from pipeline.training.device import compute_device
+from pipeline.training.device import start_computing
 
 _STEPS = 16_384
 """Padded steps of all modalities in one batch: a constant, since the size of a batch may change the last bits."""
@@ -46,13 +45,11 @@ class PredictionJob:
 
 def predict_one(job: PredictionJob) -> list[npt.NDArray[np.float32]]:
     """Scores of one model under every pattern, in the order of their names; see `predict_masked`."""
-    one_thread()
-    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports torch's compiler
+    device = start_computing()
     data = _dataset(job.folder)
     bank = MaskBank(job.bank)
     masks = [bank.masks(job.fold, pattern) for pattern in bank.patterns(job.fold)]
     method, scaler = load_method(job.weights, job.variant, data)
-    device = compute_device()
     if method.network is not None:
         method.network.to(device)
     test = scaler.apply(data.take(data.positions(masks[0].utt_ids))).to(device)

@@ -5,6 +5,7 @@ import os
 import torch
 
 from pipeline.errors import ParamsError
+from pipeline.execution.jobs import one_thread
 
 
 def compute_device() -> torch.device:
@@ -17,3 +18,13 @@ def compute_device() -> torch.device:
     if wanted != "cpu" and not (wanted.startswith("cuda") and torch.cuda.is_available()):
         raise ParamsError(f"LACUNA_DEVICE: '{wanted}' is not here, expected cpu or a CUDA device that torch can see")
     return torch.device(wanted)
+
+
+def start_computing() -> torch.device:
+    """Choose the device and pin whatever would change the last bits: one thread, deterministic kernels, no TF32."""
+    one_thread()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's matrix library starts
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports torch's compiler
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    return compute_device()

@@ -13,19 +13,17 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 
 from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.data.modalities import MODALITIES
 from pipeline.data.scaling import Scaler
 from pipeline.data.store import FeatureStore
-from pipeline.execution.jobs import one_thread
 from pipeline.files import atomic, read_json, sha256, write_json
 from pipeline.methods.protocol import Spec, Variant, build, not_applicable
 from pipeline.registry import sources_sha256
 from pipeline.training.cost import multiply_accumulates, parameters, peak_memory_mib
-from pipeline.training.device import compute_device
+from pipeline.training.device import compute_device, start_computing
 from pipeline.training.run import Run
 
 
@@ -98,10 +96,8 @@ def train_one(job: TrainingJob) -> Path:
     """Train, and write the result to scratch; returns the path of its record."""
     if job.finished:
         return job.record
-    one_thread()
-    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports torch's compiler
     started = time.perf_counter()
-    device = compute_device()
+    device = start_computing()
     data = _dataset(job.folder)
     train = data.take(data.positions(job.fold["train"]))
     valid = data.take(data.positions(job.fold["valid"])) if job.fold["valid"] else None

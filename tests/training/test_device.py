@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.errors import ParamsError
-from pipeline.training.device import compute_device
+from pipeline.training.device import compute_device, start_computing
 
 
 @pytest.mark.parametrize("here", [True, False])
@@ -31,3 +31,15 @@ def test_a_numbered_gpu_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("LACUNA_DEVICE", "cuda:1")
     assert compute_device() == torch.device("cuda:1")
+
+
+def test_computing_starts_with_one_thread_deterministic_kernels_and_no_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACUNA_DEVICE", "cpu")
+    mode = torch.get_deterministic_debug_mode()
+    try:
+        assert start_computing() == torch.device("cpu")
+        assert torch.get_num_threads() == 1
+        assert torch.get_deterministic_debug_mode() == 2
+        assert not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_deterministic_debug_mode(mode)
