@@ -16,7 +16,6 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 demo: install  ## install, run the demo study, print its AUILC table and where the report is
-	@python -m stages.check
 	@dvc repro
 	@python -m stages.summary
 

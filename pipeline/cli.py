@@ -5,7 +5,8 @@ import errno
 import sys
 from collections.abc import Callable
 
-from pipeline.errors import LacunaError
+from pipeline.errors import LacunaError, ParamsError
+from pipeline.paths import PARAMS
 
 
 def run(main: Callable[..., None], *identity: str, positional: str | None = None) -> None:
@@ -24,8 +25,11 @@ def run(main: Callable[..., None], *identity: str, positional: str | None = None
     for name in identity:
         parser.add_argument(f"--{name}", required=True)
     arguments = vars(parser.parse_args())
+    before = _params()
     try:
         main(**arguments)
+        if positional is None and _params() != before:
+            raise ParamsError(f"{PARAMS}: changed while this ran, so what was made is not what it says; run again")
     except LacunaError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -35,3 +39,7 @@ def run(main: Callable[..., None], *identity: str, positional: str | None = None
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         sys.exit(f"error: {error.filename or 'disk'}: the disk is full; free some space and run again")
+
+
+def _params() -> bytes | None:
+    return PARAMS.read_bytes() if PARAMS.is_file() else None

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,28 +27,34 @@ def atomic(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _forget_killed(target)
-    temporary = target.parent / f".{target.name}.{platform.node()}-{os.getpid()}.tmp"
+    own = f".{target.name}.{platform.node()}-{os.getpid()}"
+    temporary, earlier = target.parent / f"{own}.tmp", target.parent / f"{own}.earlier.tmp"
     try:
         yield temporary
         _flush(temporary)
         if target.is_dir() and not target.is_symlink():
-            shutil.rmtree(target)
+            os.replace(target, earlier)
         os.replace(temporary, target)
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT} or "No space left" in str(error):
+        _sync(target.parent)
+    except (OSError, RuntimeError) as error:  # HDF5 says it by a RuntimeError where it flushes
+        number = getattr(error, "errno", None)
+        if number in {errno.ENOSPC, errno.EDQUOT} or re.search(r"No space left|errno = 28\b", str(error)):
             raise DataError(
                 f"{target}: the disk is full, nothing was written; free space on {target.parent.resolve()}, run again"
             ) from error
         raise
     finally:
+        if earlier.exists() and not target.exists():
+            os.replace(earlier, target)
         _remove(temporary)
+        _remove(earlier)
 
 
 def _forget_killed(target: Path) -> None:
     """Remove what processes of this machine that were killed have left beside `target`."""
     prefix = f".{target.name}.{platform.node()}-"
     for path in target.parent.glob(f"{prefix}*.tmp"):
-        owner = path.name.removeprefix(prefix).removesuffix(".tmp")
+        owner = path.name.removeprefix(prefix).removesuffix(".tmp").removesuffix(".earlier")
         if owner.isdigit() and (int(owner) == os.getpid() or not _alive(int(owner))):
             _remove(path)
 
@@ -72,11 +79,15 @@ def _remove(path: Path) -> None:
 def _flush(path: Path) -> None:
     for file in path.rglob("*") if path.is_dir() else [path]:
         if file.is_file():
-            descriptor = os.open(file, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _sync(file)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -100,7 +111,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; `dvc repro` makes it") from None
-    except json.JSONDecodeError as error:
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"{path}: not JSON ({error}); delete it and run `dvc repro`") from None
 
 
@@ -126,6 +137,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(file, restkey="?extra"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; `dvc repro` makes it") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a table of UTF-8 text ({error}); mend or re-create the file") from None
     for number, row in enumerate(rows, start=2):
         if "?extra" in row or None in row.values():
             raise DataError(f"{path}: line {number} has not as many cells as the header; mend or re-create the file")
@@ -133,6 +146,13 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The SHA-256 of a file's bytes.
+
+    Raises:
+        DataError: the file is missing.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; `dvc repro` makes it") from None

@@ -86,11 +86,22 @@ def load_params(path: Path = PARAMS, **wanted: str) -> Params:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; run from the root of the checkout") from None
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from None
     params = parse_params(text, str(path))
     for section, name in wanted.items():
         if name not in (known := getattr(params, section)):
             raise ParamsError(f"{path}: {unknown(section, name, known)}")
     return params
+
+
+def read_sections(path: Path) -> dict[str, Any]:
+    """The sections of a params.yaml as they stand, unchecked; empty where the file cannot be read."""
+    try:
+        found = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError):
+        return {}
+    return _tuples(found) if isinstance(found, dict) else {}
 
 
 def parse_params(text: str, where: str = "params.yaml") -> Params:

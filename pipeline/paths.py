@@ -76,4 +76,4 @@ def costs(benchmark_name: str, method: str) -> Path:
 
 def scratch() -> Path:
     """Working space of unfinished jobs; safe to delete at any time. `LACUNA_SCRATCH` moves it."""
-    return Path(os.environ.get("LACUNA_SCRATCH", ".scratch"))
+    return Path(os.environ.get("LACUNA_SCRATCH") or ".scratch")

@@ -128,7 +128,7 @@ class Folds(Section):
         protocol: see pipeline/splits/folds.py.
         test_speakers: which speaker of the held-out session is tested (the other validates), for
             leave_one_session_out.
-        folds: number of folds of k_fold_by_speaker, or of seeds of random_by_clip.
+        folds: number of folds of k_fold_by_speaker.
         test_share: share of clips tested, for random_by_clip.
         seeds: one split per seed, for random_by_clip.
     """
@@ -136,7 +136,7 @@ class Folds(Section):
     protocol: Literal["leave_one_session_out", "official", "k_fold_by_speaker", "random_by_clip"]
     test_speakers: Literal["F", "M", "both"] = "F"
     folds: PositiveInt = 5
-    test_share: Rate = 0.2
+    test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     seeds: Seeds = (42, 1, 2, 3, 4)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline import paths
 from pipeline.errors import LacunaError
 from pipeline.methods.protocol import variants
-from pipeline.params import Params, options
+from pipeline.params import Params, options, read_sections
 from pipeline.registry import load, load_generator
 
 
@@ -22,14 +22,26 @@ def code_problems(params: Params) -> list[str]:
     for name, synthetic in params.synthetic.items():
         attempt(_check_generator, name, synthetic.generator, synthetic.options)
     for name, corpus in params.corpora.items():
-        attempt(_check_options, "corpora", corpus.reader, corpus.options, f"corpora.{name}.options")
+        attempt(_check_options, "corpora", corpus.reader, corpus.options, f"corpora.{name}", "reader", "options")
     for name, features in params.features.items():
         for extractor, values in {features.extractor: {}, **features.options}.items():
-            attempt(_check_options, "extractors", extractor, values, f"features.{name}.options.{extractor}")
+            key = "extractor" if extractor == features.extractor else "options"
+            attempt(_check_options, "extractors", extractor, values, f"features.{name}", key, f"options.{extractor}")
     for name, block in params.methods.items():
         attempt(variants, name, block)
     if params.benchmarks and not params.methods:
         found.append("params.yaml: methods: empty while there are benchmarks; name at least one, majority for example")
+    return found
+
+
+def method_problems(path: Path) -> list[str]:
+    """What is wrong with the blocks of methods in a file whose sections are not right themselves, one a line."""
+    found: list[str] = []
+    for name, block in (read_sections(path).get("methods") or {}).items():
+        try:
+            variants(name, block)
+        except (LacunaError, AttributeError) as error:
+            found += str(error).splitlines() if isinstance(error, LacunaError) else []
     return found
 
 
@@ -49,7 +61,7 @@ def data_problems(params: Params) -> list[str]:
 
 
 def stale_artifacts(params: Params) -> list[Path]:
-    """Artifacts of corpora, feature sets, benchmarks and methods that the study does not have.
+    """Predictions, costs, scores and curves of benchmarks and methods that the study does not have.
 
     DVC leaves what is no longer in its graph, and a dependency on a folder would see it.
     """
@@ -67,9 +79,9 @@ def stale_artifacts(params: Params) -> list[Path]:
     )
 
 
-def _check_options(kind: str, name: str, values: dict[str, object], where: str) -> None:
-    module = load(kind, name, where)
-    options(module.Options, values, where)
+def _check_options(kind: str, name: str, values: dict[str, object], where: str, key: str, own: str) -> None:
+    module = load(kind, name, f"{where}.{key}")
+    options(module.Options, values, f"{where}.{own}")
 
 
 def _check_generator(name: str, generator: str, values: dict[str, object]) -> None:

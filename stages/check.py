@@ -1,11 +1,11 @@
-"""Check params.yaml and the ready-made studies against the code they name; for people and for `make check`."""
+"""Stage check: params.yaml and the ready-made studies against the code they name; first of all, and for people."""
 
 from pathlib import Path
 
 from pipeline import cli, paths
 from pipeline.errors import ParamsError
 from pipeline.params import load_params
-from pipeline.studies import code_problems
+from pipeline.studies import code_problems, method_problems
 
 
 def check() -> None:
@@ -22,7 +22,7 @@ def _problems(path: Path) -> list[str]:
     try:
         return code_problems(load_params(path))
     except ParamsError as error:
-        return str(error).splitlines()
+        return str(error).splitlines() + method_problems(path)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import cli, paths
+from pipeline.errors import ParamsError
 from pipeline.files import read_json, write_text
+from pipeline.params import load_params
 from pipeline.registry import load, names
+from pipeline.report.table import estimate
 
 TARGET = Path("docs/methods.md")
 _HEAD = """# Methods
@@ -21,6 +24,8 @@ greatest length) are those of the demo sizes too; tests/methods assert the count
 
 def document() -> None:
     """Write docs/methods.md."""
+    if load_params() != load_params(paths.STUDIES / "demo.yaml"):
+        raise ParamsError("params.yaml: not the demo study, whose scores the page shows; `python -m stages.study demo`")
     scores = {row["row"]: row for row in read_json(paths.scores("demo"))["rows"]}
     sections = [
         method_section(name, {row: s for row, s in scores.items() if row.split(":")[0] == name}) for name in methods()
@@ -56,7 +61,8 @@ def _line(row: str, facts: dict[str, Any]) -> str:
     if facts["not_applicable"]:
         return f"| {row} | not applicable: {facts['not_applicable']} | | | |"
     area = facts["auilc"]["frames"]["metrics"]["UAR"]["area"]
-    value = f"{100 * area['mean']:.2f} [{100 * area['low']:.2f}, {100 * area['high']:.2f}]"
+    cell = estimate(area)
+    value = f"{cell.text} {cell.note}".strip()
     return f"| {row} | {facts['regime']} | {facts['parameters']:,} | {facts['macs']:,} | {value} |"
 
 

@@ -10,6 +10,7 @@ from pipeline.files import atomic, read_json, write_json
 from pipeline.methods.protocol import variants
 from pipeline.params import load_params
 from pipeline.progress import track
+from pipeline.training.device import jobs_at_once
 from pipeline.training.jobs import TrainingJob, refusal, train_one, training_jobs
 
 
@@ -28,7 +29,7 @@ def train(benchmark: str, method: str) -> None:
         waiting = [job for job in unique.values() if not job.finished]
         if len(waiting) < len(unique):
             print(f"{method}: {len(unique) - len(waiting)} of {len(unique)} trainings are already done")
-        for _ in track(run_jobs(train_one, waiting), f"train {method}", "models", len(waiting)):
+        for _ in track(run_jobs(train_one, waiting, jobs_at_once()), f"train {method}", "models", len(waiting)):
             pass
         with atomic(paths.models(benchmark, method)) as target:
             for job in jobs:
@@ -52,13 +53,15 @@ def _costs(jobs: list[TrainingJob]) -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
     for row, own in rows.items():
         records = [read_json(job.record) for job in own]
+        same = [other for other in found if [job.key for job in rows[other]] == [job.key for job in own]]
         found[row] = {
+            "trained_with": same[0] if same else None,
             "seconds": round(sum(record["cost"]["seconds"] for record in records), 3),
             "peak_memory_mib": round(max(record["cost"]["peak_memory_mib"] for record in records), 1),
             "models": len(records),
             "epochs": sum(len(record["history"].get("epochs", [])) for record in records),
             "device": records[0]["cost"]["device"],
-            "workers": workers(),
+            "workers": workers(jobs_at_once()),
         }
     return found
 

@@ -148,7 +148,6 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: dict[str, 
     Four sessions of two speakers with eight utterances each. `s1_F_0` has no text and no face, `s2_M_1` was
     quarantined, `s3_F_2` has the label `unsure`, which the benchmark leaves out.
     """
-    from pipeline.evaluation import inference
     from pipeline.training import jobs
 
     monkeypatch.chdir(tmp_path)
@@ -177,7 +176,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: dict[str, 
         rows = [row for row in rows if (row[0], m) != ("s2_M_1", "vision")]
         excluded = ["s2_M_1"] if m == "vision" else []
         write_store(paths.features(f"tiny_{m}"), rows, provenance(m), excluded)
-    caches = [jobs._dataset, jobs._fingerprint, inference._dataset]
+    caches = [jobs.benchmark_dataset, jobs.benchmark_fingerprint]
     for cache in caches:
         cache.cache_clear()
     yield tmp_path

@@ -29,7 +29,7 @@ CASES = [
 
 def _code_deps(stage: str, key: str, entry: str) -> list[str]:
     deps = [dep.replace(f"${{{key}}}", entry) for dep in BODIES[stage]["deps"]]
-    return [dep for dep in deps if dep.startswith(("pipeline/", "stages/"))]
+    return [dep for dep in deps if dep == "pipeline" or dep.startswith(("pipeline/", "stages/"))]
 
 
 def _closure(stage: str, modules: list[str]) -> set[str]:

@@ -122,7 +122,7 @@ def test_every_file_is_flushed_to_disk_before_it_gets_its_name(tmp_path: Path, m
         (temporary / "deep").mkdir(parents=True)
         (temporary / "a").write_text("x")
         (temporary / "deep" / "b").write_text("x")
-    assert events == ["sync", "sync", "rename"]
+    assert events == ["sync", "sync", "rename", "sync"]
 
 
 def test_json_is_sorted_and_ends_with_a_newline(tmp_path: Path) -> None:

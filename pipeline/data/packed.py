@@ -48,6 +48,7 @@ class PackedWriter:
         self._ids: list[str] = []
         self._offsets: dict[str, list[int]] = {field.axis: [0] for field in fields.values()}
         self._pending: dict[str, list[Array]] = {name: [] for name in fields}
+        self._waiting = dict.fromkeys(fields, 0)
         self._digest = hashlib.sha256()
         self._block: dict[str, int] = {}
         for name, field in fields.items():
@@ -86,6 +87,7 @@ class PackedWriter:
             self._digest.update(f"{name}{array.shape}".encode() + array.tobytes())
             if len(array):
                 self._pending[name].append(array)
+                self._waiting[name] += len(array)
         for axis, count in steps.items():
             self._offsets[axis].append(self._offsets[axis][-1] + count)
         self._ids.append(utt_id)
@@ -104,11 +106,10 @@ class PackedWriter:
         self._file.attrs["content_sha256"] = self._digest.hexdigest()
 
     def _flush(self, name: str, *, last: bool) -> None:
-        block, pending = self._block[name], self._pending[name]
-        count = sum(map(len, pending))
+        block, count = self._block[name], self._waiting[name]
         if not count or (count < block and not last):
             return
-        flat = np.concatenate(pending)
+        flat = np.concatenate(self._pending[name])
         whole = len(flat) if last else len(flat) // block * block
         dataset = self._file[name]
         for start in range(0, whole, block):
@@ -116,6 +117,7 @@ class PackedWriter:
             dataset.resize(dataset.shape[0] + len(part), axis=0)
             dataset[-len(part) :] = part
         self._pending[name] = [flat[whole:].copy()] if whole < len(flat) else []
+        self._waiting[name] = len(flat) - whole
 
 
 @contextmanager

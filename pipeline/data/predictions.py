@@ -185,7 +185,7 @@ class PredictionStore:
             self._file = h5py.File(path, "r")
             self.folds = [_fold(group) for group in self._file["folds"].values()]
             self.rows = [RowInfo(**json.loads(group.attrs["facts"])) for group in self._file["rows"].values()]
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{path}: not a readable prediction store ({error}); delete it and run `dvc repro` or `dvc checkout`"
             ) from error

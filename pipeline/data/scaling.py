@@ -7,6 +7,9 @@ from torch import Tensor
 
 from pipeline.data.dataset import Dataset
 
+_BLOCK = 65_536
+"""Steps that are summed at once: what is held beside the data does not grow with it."""
+
 
 @dataclass(frozen=True)
 class Scaler:
@@ -22,16 +25,23 @@ class Scaler:
 
     @classmethod
     def fit(cls, train: Dataset) -> "Scaler":
-        """Statistics over the present steps of the training part (float64 sums)."""
+        """Statistics over the present steps of the training part: two passes of float64 sums, a block at a time."""
         mean, deviation = {}, {}
         for m, column in train.columns.items():
-            values = column.values[column.present].double()
-            if not len(values):
-                values = values.new_zeros(1, column.values.shape[1])
-            mean[m] = values.mean(0).float()
-            spread = values.std(0, correction=0)
-            tiny = 1e-6 * values.abs().amax(0).clamp(min=1.0)
-            deviation[m] = torch.where(spread > tiny, spread, torch.ones_like(spread)).float()
+            blocks = list(zip(torch.split(column.values, _BLOCK), torch.split(column.present, _BLOCK), strict=True))
+            count = max(int(column.present.sum()), 1)
+            centre = torch.zeros(column.values.shape[1], dtype=torch.float64)
+            square, largest = torch.zeros_like(centre), torch.ones_like(centre)
+            for values, present in blocks:
+                centre += values[present].double().sum(0) / count
+            for values, present in blocks:
+                there = values[present].double()
+                square += (there - centre).square_().sum(0) / count
+                if len(there):
+                    largest = torch.maximum(largest, there.abs_().amax(0))
+            spread = square.sqrt()
+            mean[m] = centre.float()
+            deviation[m] = torch.where(spread > 1e-6 * largest, spread, torch.ones_like(spread)).float()
         return cls(mean, deviation)
 
     @classmethod

@@ -84,7 +84,7 @@ def _decode(corpus: str, shards: list[Shard], clips: int) -> None:
 
 def _check_budget(corpus: str, results: Results, clips: int, options: Decode) -> None:
     bad = results.quarantined
-    if len(bad) > options.quarantine_budget * clips:
+    if len(bad) > options.quarantine_budget * clips + 1e-9:
         listed = "\n".join(f"  {row.utt_id}: {row.file}: {row.reason}" for row in bad)
         raise DataError(
             f"{corpus}: {len(bad)} of {clips} clips cannot be decoded, more than the share "

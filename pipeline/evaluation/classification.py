@@ -2,7 +2,8 @@
 
 ACC (= WA) is accuracy, UAR (= UA) the mean recall, UF1 the unweighted and WF1 the support-weighted mean of the F1 of
 classes. Every function takes confusion matrices `(..., K, K)` of counts, rows = true class and columns = predicted
-class, and returns values `(...)` float64 in [0, 1]. Where a ratio is 0 / 0 its class counts 0.
+class, and returns values `(...)` float64 in [0, 1]. Means over classes are over those that truly occur, so that all
+conditions of a curve have one denominator; a class that occurs and is never predicted has an F1 of 0.
 
 The weights of WF1 are the counts of the *true* classes; with the two arguments swapped it becomes another number.
 """
@@ -65,9 +66,9 @@ def unweighted_recall(counts: Counts) -> Values:
 
 
 def unweighted_f1(counts: Counts) -> Values:
-    """UF1: the mean F1 of the classes that occur or are predicted."""
-    there = (counts.sum(-1) + counts.sum(-2)) > 0
-    return _ratio(_f1(counts).sum(-1), there.sum(-1))
+    """UF1: the mean F1 of the classes that occur, whatever else is predicted."""
+    there = counts.sum(-1) > 0
+    return _ratio((_f1(counts) * there).sum(-1), there.sum(-1))
 
 
 def weighted_f1(counts: Counts) -> Values:

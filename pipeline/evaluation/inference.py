@@ -1,24 +1,29 @@
 """Predict the test part of a fold under every mask of a benchmark, in one pass over packed batches."""
 
+import hashlib
+import json
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
+from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pipeline.data.dataset import Dataset, load_dataset
+from pipeline.data.dataset import Dataset
 from pipeline.data.scaling import Scaler
 from pipeline.errors import DataError
+from pipeline.files import atomic, sha256
 from pipeline.methods.protocol import Method, Spec, Variant, build
 from pipeline.missing.masks import MaskBank, Masks
 from pipeline.missing.patterns import Keep
 from pipeline.training.batches import total_lengths
-from pipeline.training.device import start_computing
+from pipeline.training.device import compute_device, start_computing
+from pipeline.training.jobs import benchmark_dataset, benchmark_fingerprint
 
 _STEPS = 16_384
 """Padded steps of all modalities in one batch: a constant, since the size of a batch may change the last bits."""
@@ -32,28 +37,61 @@ class PredictionJob:
         folder: of the benchmark.
         bank: file of the test masks.
         variant: method and parameters.
-        fold: whose test part is predicted.
+        fold: an entry of folds.json; its test part is predicted.
+        seed: of the training.
         weights: of the trained model.
+        scratch: folder of finished predictions.
     """
 
     folder: Path
     bank: Path
     variant: Variant
-    fold: str
+    fold: dict[str, Any]
+    seed: int
     weights: Path
+    scratch: Path
+
+    @property
+    def result(self) -> Path:
+        """Where the scores wait, named by the hash of all that they depend on."""
+        modules = "pipeline.evaluation.inference", f"pipeline.methods.{self.variant.method}"
+        parts = [
+            benchmark_fingerprint(self.folder, *modules),
+            self.variant.method,
+            self.variant.params.model_dump(mode="json"),
+            self.fold["name"],
+            self.fold["test"],
+            sha256(self.weights),
+            sha256(self.bank),
+            compute_device().type,
+        ]
+        key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+        return self.scratch / f"{key}.safetensors"
 
 
-def predict_one(job: PredictionJob) -> list[npt.NDArray[np.float32]]:
-    """Scores of one model under every pattern, in the order of their names; see `predict_masked`."""
+def predict_one(job: PredictionJob) -> Path:
+    """Predict one model and keep the scores per pattern in scratch; gives their file.
+
+    Raises:
+        DataError: the masks were drawn for other utterances.
+    """
+    result = job.result
+    if result.is_file():
+        return result
     device = start_computing()
-    data = _dataset(job.folder)
-    bank = MaskBank(job.bank)
-    masks = [bank.masks(job.fold, pattern) for pattern in bank.patterns(job.fold)]
+    data = benchmark_dataset(job.folder)
+    bank, name = MaskBank(job.bank), job.fold["name"]
+    patterns = bank.patterns(name)
+    masks = [bank.masks(name, pattern) for pattern in patterns]
+    if any(pattern.utt_ids != job.fold["test"] for pattern in masks):
+        raise DataError(f"{job.bank}: drawn for other test utterances of fold {name}; run the mask stage again")
     method, scaler = load_method(job.weights, job.variant, data)
     if method.network is not None:
         method.network.to(device)
-    test = scaler.apply(data.take(data.positions(masks[0].utt_ids))).to(device)
-    return predict_masked(method, test, masks)
+    test = scaler.apply(data.take(data.positions(job.fold["test"]))).to(device)
+    with atomic(result) as temporary:
+        save_file(dict(zip(patterns, predict_masked(method, test, masks), strict=True)), temporary)
+    return result
 
 
 def load_method(path: Path, variant: Variant, data: Dataset) -> tuple[Method, Scaler]:
@@ -137,8 +175,3 @@ def _predict(method: Method, data: Dataset, banks: dict[str, Tensor], masks: int
         scores[own.cpu().numpy(), index.cpu().numpy()] = output.float().cpu().numpy()
         start = stop
     return scores
-
-
-@lru_cache(maxsize=1)
-def _dataset(folder: Path) -> Dataset:
-    return load_dataset(folder)

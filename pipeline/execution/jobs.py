@@ -26,26 +26,28 @@ _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", 
 _PR_SET_PDEATHSIG = 1
 
 
-def workers() -> int:
-    """How many jobs run at once.
+def workers(at_most: int | None = None) -> int:
+    """How many jobs run at once: `LACUNA_JOBS`, else one per processor but not above `at_most`.
 
     Raises:
         ParamsError: `LACUNA_JOBS` is not a positive whole number.
     """
     wanted = os.environ.get("LACUNA_JOBS")
     if wanted is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(here, at_most or here)
     if not wanted.isdecimal() or int(wanted) < 1:
         raise ParamsError(f"LACUNA_JOBS: found '{wanted}', expected a positive whole number")
     return int(wanted)
 
 
-def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job], at_most: int | None = None) -> Iterator[Result]:
     """Yield `function(job)` for every job, in order; at most a few results wait in memory.
 
     Args:
         function: importable by name (it is sent to other processes).
         jobs: small picklable descriptions; workers read the data themselves.
+        at_most: upper bound of workers unless `LACUNA_JOBS` is set.
 
     Raises:
         DataError: a worker was killed from outside.
@@ -53,7 +55,7 @@ def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator
     """
     queue = iter(jobs)
     first = list(islice(queue, 2))
-    if workers() == 1 or len(first) < 2:
+    if workers(at_most) == 1 or len(first) < 2:
         one_thread()
         for job in first:
             yield function(job)
@@ -63,10 +65,10 @@ def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator
     for name in _THREAD_LIMITS:
         os.environ[name] = "1"
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers(), _context(), _start_worker, (os.getpid(),))
+    pool = ProcessPoolExecutor(workers(at_most), _context(), _start_worker, (os.getpid(),))
     pending: deque[Future[Result]] = deque(pool.submit(function, job) for job in first)
     try:
-        pending.extend(pool.submit(function, job) for job in islice(queue, 2 * workers()))
+        pending.extend(pool.submit(function, job) for job in islice(queue, 2 * workers(at_most)))
         while pending:
             yield pending.popleft().result()
             pending.extend(pool.submit(function, job) for job in islice(queue, 1))

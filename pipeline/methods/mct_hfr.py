@@ -11,8 +11,9 @@ Differs: missing text steps are zero vectors like those of the other modalities,
 Sequences are padded to the longest of a batch, and the denominator of gamma_e is the benchmark's `max_lengths`, which
 gives the same as padding to them. `code` masks padding in its maximum over time. A training on complete data has no
 restoration terms, since nothing is missing. A modality that a benchmark lacks is left out.
-Handles absence by: zeros that keep their place in time; in training also by reconstructing the missing steps (LFI) and
-by pulling the embedding of the incomplete view towards that of the complete one (GFA). `lfi` and `gfa` off = MCT.
+Handles absence by: zeros that keep their place in time (their number stays visible to the attention); in training also
+by reconstructing the missing steps (LFI) and by pulling the embedding of the incomplete view towards that of the
+complete one (GFA). `lfi` and `gfa` off = MCT.
 """
 
 from functools import partial
@@ -62,7 +63,7 @@ class Params(NeuralParams):
     Args:
         preset: where the keys that are not given take their values from: the paper's text, or the released code
             (kernels, pe_skip_zero, ffn_skip, outer_skip, head, gfa_symmetric, gfa_predictor, ramp_epochs,
-            aux_from_epoch, monitor).
+            aux_from_epoch, monitor, patience).
         width: D of all sequences.
         heads: of attention; divide `width`.
         layers: MRAU layers.
@@ -147,6 +148,7 @@ _CODE = {
     "ramp_epochs": 1,
     "aux_from_epoch": 2,
     "monitor": "uar",
+    "patience": 7,
 }
 
 

@@ -24,6 +24,7 @@ from pipeline.data.modalities import MODALITIES
 from pipeline.imputation.constant import ConstantFiller
 from pipeline.imputation.protocol import Vectors
 from pipeline.methods.protocol import TEST_TIME, Needs, NeuralParams, Output, Spec
+from pipeline.nn.heads import BatchNorm
 from pipeline.training.batches import by_length
 from pipeline.training.loop import fit_network
 from pipeline.training.run import Run
@@ -59,7 +60,7 @@ class MLP:
         """Build the network."""
         self.params, self._task = params, spec.task
         widths = [sum(spec.dims.values()), *params.hidden]
-        layers: list[nn.Module] = [nn.BatchNorm1d(widths[0])]
+        layers: list[nn.Module] = [BatchNorm(widths[0])]
         for width, following in pairwise(widths):
             layers += [nn.Linear(width, following), nn.ReLU()]
         self.network = nn.Sequential(*layers, nn.Linear(widths[-1], spec.task.outputs))

@@ -30,7 +30,7 @@ class MethodParams(BaseModel):
     """What every method's block in params.yaml may say.
 
     Args:
-        regime: `complete` trains on complete data; `dynamic` draws new frame masks for every batch.
+        regime: `complete` trains on complete data; `dynamic` draws new frame masks for every epoch.
         p_miss: rate of `dynamic`.
         standardize: features are z-scored with the statistics of the training part (present steps only).
         ramp_epochs: epochs over which the share of masked samples grows from 0 to 1 in `dynamic`; 1 = no ramp.

@@ -42,8 +42,13 @@ def build_benchmark(
     used = [u for u in known if u.utt_id in labels]
     if not used:
         raise DataError(f"{where}: no utterance is left; task.labels maps every label to null or all are quarantined")
-    classes = sorted(set(labels.values()))
-    folds = make_folds(used, benchmark.folds, seed)
+    classes = sorted({label for label in benchmark.task.labels.values() if label is not None})
+    if len(classes) < 2:
+        raise ParamsError(f"params.yaml: {where}.task.labels: one class '{classes[0]}', expected two or more")
+    try:
+        folds = make_folds(used, benchmark.folds, seed)
+    except DataError as error:
+        raise DataError(f"params.yaml: {where}.folds: {error}") from None
     check_classes(folds, labels, classes)
     counts = {
         "manifest": len(manifest),
@@ -100,9 +105,10 @@ def _cut(path: Path, store: FeatureStore, used: list[Utterance], limit: int) -> 
 
     def rows() -> Iterator[Row]:
         for u in used:
-            values, present = store.row(u.utt_id)
-            lengths[u.utt_id] = min(len(values), limit)
-            yield u.utt_id, values[:limit], present[:limit]
+            values, present = (part[:limit] for part in store.row(u.utt_id))
+            steps = len(values) if present.any() else 0  # nothing is there before the cut: absent
+            lengths[u.utt_id] = steps
+            yield u.utt_id, values[:steps], present[:steps]
 
     write_store(path, rows(), store.provenance)
     return lengths

@@ -29,11 +29,11 @@ def shuffled(data: Dataset, batch_size: int, generator: torch.Generator) -> Iter
     Yields:
         Indices `(B,)` int64.
     """
-    order = torch.randperm(len(data), generator=generator, device=data.device)
+    order = torch.randperm(len(data), generator=generator).to(data.device)
     lengths = total_lengths(data)
     windows = [window[lengths[window].argsort(stable=True)] for window in torch.split(order, _WINDOW * batch_size)]
     batches = torch.cat(windows).tensor_split(-(-len(data) // batch_size))
-    for position in torch.randperm(len(batches), generator=generator, device=data.device).tolist():
+    for position in torch.randperm(len(batches), generator=generator).tolist():
         yield batches[position]
 
 

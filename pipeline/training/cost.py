@@ -9,7 +9,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.data.batch import Batch
 from pipeline.methods.protocol import Method, Spec
-from pipeline.training.run import CPU
 
 
 def parameters(method: Method) -> int:
@@ -20,24 +19,24 @@ def parameters(method: Method) -> int:
 def multiply_accumulates(method: Method, spec: Spec) -> int:
     """Multiply-accumulates of predicting one utterance of the greatest length, attention products included.
 
-    Half the floating point operations that torch's FlopCounterMode counts (matrix products and convolutions).
+    Half the floating point operations that torch's FlopCounterMode counts (matrix products and convolutions). The
+    method must be on the CPU: CUDA's fused recurrent kernels count as nothing.
     """
-    device = next(method.network.parameters()).device if method.network else CPU
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        method.predict(_longest(spec, device))
+        method.predict(_longest(spec))
     return int(counter.get_total_flops()) // 2
 
 
-def _longest(spec: Spec, device: torch.device) -> Batch:
+def _longest(spec: Spec) -> Batch:
     lengths = {m: spec.max_lengths[m] if spec.dims[m] else 0 for m in spec.dims}
-    everything = {m: torch.ones(1, steps, dtype=torch.bool, device=device) for m, steps in lengths.items()}
-    features = {m: torch.zeros(1, steps, spec.dims[m], device=device) for m, steps in lengths.items()}
-    zero = torch.zeros(1, dtype=torch.int64, device=device)
+    everything = {m: torch.ones(1, steps, dtype=torch.bool) for m, steps in lengths.items()}
+    features = {m: torch.zeros(1, steps, spec.dims[m]) for m, steps in lengths.items()}
+    zero = torch.zeros(1, dtype=torch.int64)
     return Batch(features, everything, everything, everything, labels=zero, index=zero)
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Greatest memory so far: of the device if it has its own, else of this process (resident), in MiB."""
+    """Greatest memory of this worker so far, earlier trainings included: of a GPU, else resident, in MiB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     unit = 2**20 if sys.platform == "darwin" else 2**10

@@ -1,6 +1,7 @@
 """Where networks compute: the environment's choice, never a parameter."""
 
 import os
+import re
 
 import torch
 
@@ -15,7 +16,9 @@ def compute_device() -> torch.device:
         ParamsError: the device is not there.
     """
     wanted = os.environ.get("LACUNA_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-    if wanted != "cpu" and not (wanted.startswith("cuda") and torch.cuda.is_available()):
+    named = re.fullmatch(r"cuda(?::(\d+))?", wanted)
+    here = torch.cuda.device_count() if named and torch.cuda.is_available() else 0
+    if wanted != "cpu" and not (named and int(named[1] or 0) < here):
         raise ParamsError(f"LACUNA_DEVICE: '{wanted}' is not here, expected cpu or a CUDA device that torch can see")
     return torch.device(wanted)
 
@@ -28,3 +31,8 @@ def start_computing() -> torch.device:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     return compute_device()
+
+
+def jobs_at_once() -> int | None:
+    """How many jobs may share the device unless `LACUNA_JOBS` says so: one on a GPU, on CPUs one per processor."""
+    return None if compute_device().type == "cpu" else 1

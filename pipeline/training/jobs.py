@@ -13,6 +13,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from safetensors.torch import save_file
 
 from pipeline.data.dataset import Dataset, load_dataset
@@ -85,11 +87,16 @@ def training_jobs(
     """The jobs of some variants of one method, in the order variant, fold, seed."""
     folds = read_json(folder / "folds.json")["folds"]
     for variant in variants:
-        fingerprint = _fingerprint(folder, variant.method)
+        fingerprint = benchmark_fingerprint(folder, "pipeline.training.jobs", f"pipeline.methods.{variant.method}")
         for fold in folds:
             own = {"name": fold["name"], "train": fold["train"], "valid": fold["valid"]}
-            for seed in (fold["seed"],) if isinstance(seeds, str) else seeds:
+            for seed in fold_seeds(seeds, fold):
                 yield TrainingJob(folder, variant, own, seed, words, fingerprint, scratch)
+
+
+def fold_seeds(seeds: tuple[int, ...] | str, fold: dict[str, Any]) -> tuple[int, ...]:
+    """The training seeds of a fold: the benchmark's, or with `from_fold` the one that it carries."""
+    return (fold["seed"],) if isinstance(seeds, str) else seeds
 
 
 def train_one(job: TrainingJob) -> Path:
@@ -98,7 +105,7 @@ def train_one(job: TrainingJob) -> Path:
         return job.record
     started = time.perf_counter()
     device = start_computing()
-    data = _dataset(job.folder)
+    data = benchmark_dataset(job.folder)
     train = data.take(data.positions(job.fold["train"]))
     valid = data.take(data.positions(job.fold["valid"])) if job.fold["valid"] else None
     scaler = Scaler.fit(train) if job.variant.params.standardize else Scaler.identity(train)
@@ -116,28 +123,32 @@ def train_one(job: TrainingJob) -> Path:
         "peak_memory_mib": peak_memory_mib(device),
         "device": device.type,
     }
-    facts = {"parameters": parameters(method), "macs": multiply_accumulates(method, spec)}
+    counted = build(job.variant, spec)  # on the CPU: CUDA's recurrent kernels are not counted
+    counted.load({name: x.detach().cpu() for name, x in method.state().items()})
+    facts = {"parameters": parameters(method), "macs": multiply_accumulates(counted, spec)}
     write_json(job.record, {"history": history, "facts": facts, "cost": cost})
     return job.record
 
 
 def refusal(variant: Variant, folder: Path) -> str | None:
     """Why a row cannot be had on this benchmark, or None."""
-    return not_applicable(variant, Spec.of(_dataset(folder)))
+    return not_applicable(variant, Spec.of(benchmark_dataset(folder)))
 
 
 @lru_cache(maxsize=1)
-def _dataset(folder: Path) -> Dataset:
+def benchmark_dataset(folder: Path) -> Dataset:
+    """The dataset of a benchmark, loaded once; worker processes that are forked share it."""
     return load_dataset(folder)
 
 
-@lru_cache(maxsize=1)
-def _fingerprint(folder: Path, method: str) -> str:
-    digest = hashlib.sha256()
+@lru_cache(maxsize=4)
+def benchmark_fingerprint(folder: Path, *modules: str) -> str:
+    """Hash of a benchmark's features and labels, of the code of some modules, and of the packages that compute."""
+    digest = hashlib.sha256(f"{torch.__version__.partition('+')[0]} {np.__version__}".encode())
     for m in MODALITIES:
         with FeatureStore(folder / f"{m}.h5") as store:
             digest.update(store.content_sha256.encode())
     for name in ("labels.csv", "task.json"):
         digest.update(sha256(folder / name).encode())
-    digest.update(sources_sha256("pipeline.training.jobs", f"pipeline.methods.{method}").encode())
+    digest.update(sources_sha256(*modules).encode())
     return digest.hexdigest()

@@ -25,7 +25,7 @@ def epoch_masks(params: MethodParams, train: Dataset, run: Run) -> Callable[[int
 
     def draw(epoch: int) -> Keep:
         share = 1.0 if params.ramp_epochs == 1 else min(1.0, (epoch - 1) / (params.ramp_epochs - 1))
-        order = torch.randperm(len(train), generator=generator, device=train.device)
+        order = torch.randperm(len(train), generator=generator).to(train.device)
         masked = torch.zeros(len(train), dtype=torch.bool, device=train.device)
         masked[order[: math.ceil(share * len(train) - 1e-9)]] = True
         return _frames(train, params.p_miss, generator, masked)
@@ -44,6 +44,6 @@ def validation_masks(params: MethodParams, valid: Dataset, run: Run) -> Keep | N
 def _frames(data: Dataset, rate: float, generator: torch.Generator, masked: Tensor) -> Keep:
     keep = {}
     for m, column in data.columns.items():
-        uniform = torch.rand(len(column.values), generator=generator, device=data.device)
+        uniform = torch.rand(len(column.values), generator=generator).to(data.device)
         keep[m] = (uniform >= rate) | ~torch.repeat_interleave(masked, column.lengths)
     return keep

@@ -23,8 +23,8 @@ class Run:
     device: torch.device = CPU
 
     def generator(self, *purpose: str | int) -> torch.Generator:
-        """A generator of its own for a purpose, on the device."""
-        return torch.Generator(self.device).manual_seed(stream_seed(*self.words, *purpose))
+        """A generator of its own for a purpose; on the CPU, so that order and masks are the same on every device."""
+        return torch.Generator().manual_seed(stream_seed(*self.words, *purpose))
 
     def seed_weights(self) -> None:
         """Seed the chance that torch has no other way to pass: initial weights and dropout."""

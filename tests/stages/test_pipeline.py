@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stages.checkout import ROOT, Checkout, copy_working_tree, shrink
+from tests.stages.checkout import ROOT, Checkout, copy_working_tree, shrink, stages_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
 
@@ -135,8 +135,7 @@ def test_the_commands_of_the_readme_run_and_an_experiment_reruns_its_method_only
         outputs[" ".join(command[:3])] = demo_checkout.run(*(["dvc", *module] if command[0] == "dvc" else module))
     assert "up to date" in outputs["dvc repro"]
     assert "majority" in outputs["dvc metrics show"]
-    ran = [line.split("'")[1] for line in outputs["dvc exp run"].splitlines() if line.startswith("Running stage '")]
-    assert ran == ["train@demo-mct_hfr", "evaluate@demo-mct_hfr", *TAIL]
+    assert stages_run(outputs["dvc exp run"]) == ["check", "train@demo-mct_hfr", "evaluate@demo-mct_hfr", *TAIL]
     assert "file://" in outputs["dvc plots diff"]
     assert "layers" in demo_checkout.run("dvc", "params", "diff")
     demo_checkout.edit(lambda p: p["methods"]["mct_hfr"].update(layers=1))
@@ -156,6 +155,24 @@ def test_bad_parameters_stop_every_stage_with_one_line_each(demo_checkout: Check
     demo_checkout.run("stages.check", expect=1)
     demo_checkout.edit(lambda p: p["methods"]["mlp"].update(epochs=2))
     demo_checkout.edit(lambda p: p["methods"]["mlp"].pop("hiden"))
+
+
+def test_a_params_file_that_is_not_right_stops_dvc_before_anything_else_runs(demo_checkout: Checkout) -> None:
+    good = (demo_checkout.path / "params.yaml").read_text()
+    models = demo_checkout.path / "data/models/demo/mlp/base"
+    demo_checkout.edit(lambda p: p.update(benchmark={}, sede=3))
+    demo_checkout.edit(lambda p: p["methods"]["mlp"].update(hiden=[8]))
+    output = demo_checkout.run("dvc", "repro", expect=255)
+    for line in (
+        "params.yaml: benchmark: unknown key, did you mean 'benchmarks'?",
+        "params.yaml: sede: unknown key, did you mean 'seed'?",
+        "params.yaml: methods.mlp.hiden: unknown key, did you mean 'hidden'?",
+    ):
+        assert line in output
+    assert stages_run(output) == ["check"]
+    assert list(models.rglob("*.safetensors"))
+    (demo_checkout.path / "params.yaml").write_text(good)
+    assert demo_checkout.repro() == []
 
 
 def test_two_runs_at_once_are_refused(demo_checkout: Checkout) -> None:

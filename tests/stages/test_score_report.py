@@ -88,7 +88,15 @@ def write_method(
                 if method == "majority":
                     scores[:] = [1, 0, 0]
                 writer.add(method, fold, number, "frames", RATES, scores)
-    cost = {"seconds": 3.0, "peak_memory_mib": 100.0, "models": 4, "epochs": 40, "workers": 2, "device": "cpu"}
+    cost = {
+        "trained_with": None,
+        "seconds": 3.0,
+        "peak_memory_mib": 100.0,
+        "models": 4,
+        "epochs": 40,
+        "workers": 2,
+        "device": "cpu",
+    }
     write_json(Path(f"metrics/costs/b/{method}.json"), {"rows": {method: cost}})
 
 
@@ -165,8 +173,8 @@ def test_costs_do_not_reach_the_report(study: Path) -> None:
 
 
 def test_a_cost_that_is_missing_is_named(study: Path) -> None:
-    write_json(Path("metrics/costs/b/mlp.json"), {"rows": {"mlp": {"seconds": 1.0}}})
-    with pytest.raises(DataError, match=r"mlp\.json: KeyError\('models'\), expected rows with seconds"):
+    write_json(Path("metrics/costs/b/mlp.json"), {"rows": {"mlp": {"trained_with": None, "seconds": 1.0}}})
+    with pytest.raises(DataError, match=r"mlp\.json: KeyError\('models'\), expected seconds"):
         costs()
     Path("metrics/costs/b/mlp.json").unlink()
     with pytest.raises(DataError, match=r"mlp\.json: no such file"):

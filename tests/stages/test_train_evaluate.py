@@ -17,6 +17,7 @@ from pipeline import paths
 from pipeline.data.dataset import load_dataset
 from pipeline.data.predictions import PredictionStore
 from pipeline.errors import DataError
+from pipeline.evaluation import inference
 from pipeline.evaluation.inference import load_method
 from pipeline.execution.lock import exclusive
 from pipeline.files import read_json
@@ -24,6 +25,7 @@ from pipeline.methods.mlp import MLP
 from pipeline.methods.protocol import Needs, variants
 from pipeline.missing.masks import MaskBank
 from pipeline.training import jobs
+from pipeline.training.jobs import benchmark_dataset
 from stages.evaluate import evaluate
 from stages.mask import mask
 from stages.split import split
@@ -54,9 +56,9 @@ def test_there_is_one_model_per_row_fold_and_seed(benchmark: Path) -> None:
         "base/facts.json",
         "mean/facts.json",
     }
-    (cost,) = {str(row) for row in read_json(paths.costs("tiny", "mlp"))["rows"].values()}
-    assert "'models': 8, " in cost
-    assert "'epochs': 24, " in cost
+    costs = read_json(paths.costs("tiny", "mlp"))["rows"]
+    assert [(cost["models"], cost["epochs"]) for cost in costs.values()] == [(8, 24), (8, 24)]
+    assert {row: cost["trained_with"] for row, cost in costs.items()} == {"mlp": None, "mlp:mean": "mlp"}
 
 
 def test_variants_of_one_training_share_its_weights(benchmark: Path) -> None:
@@ -268,5 +270,32 @@ def test_masks_drawn_for_other_sequences_are_refused(
     study["benchmarks"]["tiny"]["max_lengths"]["audio"] = 3
     write_params(study, paths.PARAMS)
     split("tiny")
+    benchmark_dataset.cache_clear()  # another process would evaluate
     with pytest.raises(DataError, match=r"steps of audio, the test part has .* run the mask stage again"):
         evaluate("tiny", "majority")
+
+
+def test_an_evaluation_that_was_interrupted_goes_on_where_it_was(
+    benchmark: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train("tiny", "majority")
+    evaluate("tiny", "majority")
+    whole = paths.predictions("tiny", "majority").read_bytes()
+    monkeypatch.setenv("LACUNA_JOBS", "1")
+    predicted: list[Path] = []
+    original = inference.predict_masked
+
+    def counted(*arguments: Any) -> Any:
+        if len(predicted) == 3:
+            raise KeyboardInterrupt
+        predicted.append(paths.scratch())
+        return original(*arguments)
+
+    monkeypatch.setattr(inference, "predict_masked", counted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate("tiny", "majority")
+    assert paths.predictions("tiny", "majority").read_bytes() == whole
+    monkeypatch.setattr(inference, "predict_masked", lambda *a: (predicted.append(paths.scratch()), original(*a))[1])
+    evaluate("tiny", "majority")
+    assert len(predicted) == 8
+    assert paths.predictions("tiny", "majority").read_bytes() == whole

@@ -10,6 +10,7 @@ from pipeline.training.device import compute_device, start_computing
 @pytest.mark.parametrize("here", [True, False])
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch, here: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: here)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     for unset in (None, ""):
         monkeypatch.delenv("LACUNA_DEVICE", raising=False)
         if unset is not None:
@@ -19,9 +20,13 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch, here
     assert compute_device() == torch.device("cpu")
 
 
-@pytest.mark.parametrize(("wanted", "here"), [("cuda", False), ("cuda:1", False), ("tpu", True)])
+@pytest.mark.parametrize(
+    ("wanted", "here"),
+    [("cuda", False), ("cuda:1", False), ("cuda:9", True), ("cuda:x", True), ("cudax", True), ("tpu", True)],
+)
 def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch, wanted: str, here: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: here)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("LACUNA_DEVICE", wanted)
     with pytest.raises(ParamsError, match=f"LACUNA_DEVICE: '{wanted}' is not here, expected cpu or a CUDA device"):
         compute_device()
@@ -29,6 +34,7 @@ def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch, w
 
 def test_a_numbered_gpu_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("LACUNA_DEVICE", "cuda:1")
     assert compute_device() == torch.device("cuda:1")
 

@@ -32,8 +32,8 @@ def jobs(workplace: Path) -> Jobs:
     split("tiny")
 
     def make(block: dict[str, Any] | None = None, **known: Any) -> list[TrainingJob]:
-        module._fingerprint.cache_clear()
-        module._dataset.cache_clear()
+        module.benchmark_fingerprint.cache_clear()
+        module.benchmark_dataset.cache_clear()
         rows = variants("mlp", {**MLP, **(block or {})})
         seeds, words = known.get("seeds", (1, 2)), known.get("words", (7, "tiny"))
         return list(training_jobs(FOLDER, rows, seeds, words, Path("scratch")))
@@ -207,7 +207,7 @@ def test_the_test_part_cannot_reach_what_is_trained(
         results.append((job.weights.read_bytes(), json.dumps(record["history"])))
         tested = set(read_json(FOLDER / "folds.json")["folds"][0]["test"])
         odd = poisoned(load_dataset(FOLDER), tested)
-        monkeypatch.setattr(module, "_dataset", lambda folder, odd=odd: odd)
+        monkeypatch.setattr(module, "benchmark_dataset", lambda folder, odd=odd: odd)
     assert results[0] == results[1]
 
 
@@ -219,7 +219,7 @@ def test_training_does_depend_on_the_training_part(workplace: Path, monkeypatch:
         train_one(job)
         results.append(job.weights.read_bytes())
         odd = poisoned(load_dataset(FOLDER), set(job.fold["train"][:1]))
-        monkeypatch.setattr(module, "_dataset", lambda folder, odd=odd: odd)
+        monkeypatch.setattr(module, "benchmark_dataset", lambda folder, odd=odd: odd)
     assert results[0] != results[1]
 
 
