@@ -297,5 +297,5 @@ def test_an_evaluation_that_was_interrupted_goes_on_where_it_was(
     assert paths.predictions("tiny", "majority").read_bytes() == whole
     monkeypatch.setattr(inference, "predict_masked", lambda *a: (predicted.append(paths.scratch()), original(*a))[1])
     evaluate("tiny", "majority")
-    assert len(predicted) == 8
+    assert len(predicted) == 4  # one per fold: the seeds make no difference to a majority
     assert paths.predictions("tiny", "majority").read_bytes() == whole
