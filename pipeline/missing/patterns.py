@@ -26,9 +26,6 @@ Keep = npt.NDArray[np.bool_]
 Stream = Callable[..., np.random.Generator]
 """A function from words (repeat, modality) to a generator of this utterance's own."""
 
-CURVES = ("frames", "bursts", "at_least_one")
-"""Patterns whose conditions are missing rates, in the order of reports."""
-
 
 def requested(missing: TestMissing) -> dict[str, Any]:
     """The patterns that a benchmark asks for, by name."""
