@@ -1,5 +1,6 @@
 """How stages end: one line on stderr and an exit code, never a traceback for what a user can mend."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,14 @@ def test_what_nobody_foresaw_keeps_its_traceback() -> None:
         done = run(body, "--who", "me")
         assert done.returncode == 1
         assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(("body", "code"), [("pass", 0), ("open('params.yaml', 'a').write('# later')", 1)])
+def test_a_stage_whose_parameters_changed_under_it_fails(tmp_path: Path, body: str, code: int) -> None:
+    (tmp_path / "params.yaml").write_text("seed: 1\n")
+    source = STAGE.format(arguments="who: str", body=body, names="'who'")
+    command = [sys.executable, "-c", source, "--who", "me"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert ("error: params.yaml: changed while this ran" in done.stderr) == bool(code)

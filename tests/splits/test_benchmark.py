@@ -78,6 +78,17 @@ def test_a_benchmark_that_leaves_everything_out_is_refused(build: Callable[..., 
         build({"task": {"labels": dict.fromkeys(("happy", "merry", "sad", "unsure"))}})
 
 
+def test_a_single_class_is_no_task(build: Callable[..., dict[str, int]]) -> None:
+    with pytest.raises(ParamsError, match=r"benchmarks\.tiny\.task\.labels: one class 'a', expected two or more"):
+        build({"task": {"labels": dict.fromkeys(("happy", "merry", "sad", "unsure"), "a")}})
+
+
+def test_a_class_that_no_utterance_has_is_refused(build: Callable[..., dict[str, int]]) -> None:
+    labels = {"happy": "joy", "merry": "joy", "sad": "sadness", "unsure": None, "bored": "boredom"}
+    with pytest.raises(DataError, match="no training utterance of class 'boredom'"):
+        build({"task": {"labels": labels}})
+
+
 def test_sequences_are_cut_at_their_end(build: Callable[..., dict[str, int]]) -> None:
     build({"max_lengths": {"text": 2, "audio": 9, "vision": 50}})
     lengths = {row["utt_id"]: row for row in read_csv(TINY / "lengths.csv")}

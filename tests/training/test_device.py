@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.errors import ParamsError
-from pipeline.training.device import compute_device, start_computing
+from pipeline.training.device import compute_device, jobs_at_once, start_computing
 
 
 @pytest.mark.parametrize("here", [True, False])
@@ -49,3 +49,12 @@ def test_computing_starts_with_one_thread_deterministic_kernels_and_no_tf32(monk
         assert not torch.backends.cudnn.allow_tf32
     finally:
         torch.set_deterministic_debug_mode(mode)
+
+
+def test_a_gpu_is_given_to_one_job_and_processors_to_one_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACUNA_DEVICE", "cpu")
+    assert jobs_at_once() is None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LACUNA_DEVICE", "cuda")
+    assert jobs_at_once() == 1
