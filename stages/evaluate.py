@@ -7,6 +7,7 @@ from safetensors.numpy import load_file
 from pipeline import cli, paths
 from pipeline.data.predictions import write_predictions
 from pipeline.evaluation.inference import PredictionJob, predict_one
+from pipeline.execution.device import jobs_at_once
 from pipeline.execution.jobs import run_jobs
 from pipeline.execution.lock import exclusive
 from pipeline.files import read_json
@@ -14,7 +15,6 @@ from pipeline.methods.protocol import variants
 from pipeline.missing.masks import MaskBank
 from pipeline.params import load_params
 from pipeline.progress import track
-from pipeline.training.device import jobs_at_once
 from pipeline.training.jobs import benchmark_dataset, fold_seeds
 
 

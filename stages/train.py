@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 
 from pipeline import cli, paths
+from pipeline.execution.device import jobs_at_once
 from pipeline.execution.jobs import run_jobs, workers
 from pipeline.execution.lock import exclusive
 from pipeline.files import atomic, read_json, write_json
 from pipeline.methods.protocol import variants
 from pipeline.params import load_params
 from pipeline.progress import track
-from pipeline.training.device import jobs_at_once
 from pipeline.training.jobs import TrainingJob, refusal, train_one, training_jobs
 
 

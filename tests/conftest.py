@@ -154,6 +154,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: dict[str, 
     monkeypatch.setenv("LACUNA_JOBS", "1")
     monkeypatch.setenv("LACUNA_DEVICE", "cpu")
     monkeypatch.delenv("LACUNA_SCRATCH", raising=False)
+    monkeypatch.delenv("LACUNA_ENGINE", raising=False)
     dump(study, tmp_path / "params.yaml")
     labels = ("happy", "sad", "merry", "sad")
     utterances = [

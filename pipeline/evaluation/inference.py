@@ -17,12 +17,12 @@ from torch import Tensor
 from pipeline.data.dataset import Dataset
 from pipeline.data.scaling import Scaler
 from pipeline.errors import DataError
+from pipeline.execution.device import compute_device, start_computing
 from pipeline.files import atomic, sha256
 from pipeline.methods.protocol import Method, Spec, Variant, build
 from pipeline.missing.masks import MaskBank, Masks
 from pipeline.missing.patterns import Keep
 from pipeline.training.batches import total_lengths
-from pipeline.training.device import compute_device, start_computing
 from pipeline.training.jobs import benchmark_dataset, benchmark_fingerprint
 
 _STEPS = 16_384

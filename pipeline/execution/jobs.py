@@ -1,48 +1,54 @@
-"""Run independent jobs in worker processes of one thread each; results come in the order of the jobs.
+"""Run independent jobs, each on one thread; results come in the order of the jobs, whatever runs them.
 
-`LACUNA_JOBS` sets the number of workers (default: the processors at hand). It never changes a result.
+`LACUNA_ENGINE` says what does: `local` (the default: worker processes of this machine), `slurm` or `ray`. `LACUNA_JOBS`
+is how many run at once: by default one per processor here, up to 64 elsewhere. Neither ever changes a result.
 """
 
-import ctypes
-import multiprocessing
+import importlib
+import importlib.util
 import os
-import signal
-import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from threadpoolctl import threadpool_limits
-
-from pipeline.errors import DataError, ParamsError
+from pipeline.errors import ParamsError
+from pipeline.execution.on_local import run
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-_PR_SET_PDEATHSIG = 1
+_PACKAGES = {"slurm": "submitit", "ray": "ray"}
+_ELSEWHERE = 64
+
+
+def engine() -> str:
+    """`LACUNA_ENGINE`: local, slurm or ray.
+
+    Raises:
+        ParamsError: it is none of these.
+    """
+    wanted = os.environ.get("LACUNA_ENGINE") or "local"
+    if wanted != "local" and wanted not in _PACKAGES:
+        raise ParamsError(f"LACUNA_ENGINE: found '{wanted}', expected local, slurm or ray")
+    return wanted
 
 
 def workers(at_most: int | None = None) -> int:
-    """How many jobs run at once: `LACUNA_JOBS`, else one per processor but not above `at_most`.
+    """How many jobs run at once: `LACUNA_JOBS`, else one per processor (elsewhere 64) but not above `at_most`.
 
     Raises:
         ParamsError: `LACUNA_JOBS` is not a positive whole number.
     """
     wanted = os.environ.get("LACUNA_JOBS")
     if wanted is None:
-        here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(here, at_most or here)
+        usual = _processors() if engine() == "local" else _ELSEWHERE
+        return min(usual, at_most or usual)
     if not wanted.isdecimal() or int(wanted) < 1:
         raise ParamsError(f"LACUNA_JOBS: found '{wanted}', expected a positive whole number")
     return int(wanted)
 
 
 def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job], at_most: int | None = None) -> Iterator[Result]:
-    """Yield `function(job)` for every job, in order; at most a few results wait in memory.
+    """Yield `function(job)` for every job, in order; jobs are taken and results wait only a little ahead.
 
     Args:
         function: importable by name (it is sent to other processes).
@@ -50,64 +56,31 @@ def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job], at_most: in
         at_most: upper bound of workers unless `LACUNA_JOBS` is set.
 
     Raises:
+        ParamsError: the engine is unknown, not installed or not here.
         DataError: a worker was killed from outside.
-        Exception: whatever a job raises; the others are cancelled.
+        Exception: whatever a job raises, its type kept; the others are cancelled.
     """
-    queue = iter(jobs)
-    first = list(islice(queue, 2))
-    if workers(at_most) == 1 or len(first) < 2:
-        one_thread()
-        for job in first:
-            yield function(job)
-        for job in queue:
-            yield function(job)
-        return
-    for name in _THREAD_LIMITS:
-        os.environ[name] = "1"
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers(at_most), _context(), _start_worker, (os.getpid(),))
-    pending: deque[Future[Result]] = deque(pool.submit(function, job) for job in first)
-    try:
-        pending.extend(pool.submit(function, job) for job in islice(queue, 2 * workers(at_most)))
-        while pending:
-            yield pending.popleft().result()
-            pending.extend(pool.submit(function, job) for job in islice(queue, 1))
-    except BrokenProcessPool:
-        raise DataError(
-            "a worker process was killed from outside (out of memory?); run again to go on, with LACUNA_JOBS=1 if it "
-            "happens again"
-        ) from None
-    except (KeyboardInterrupt, GeneratorExit):
-        for worker in set(multiprocessing.active_children()) - others:  # nobody waits for what they are doing
-            worker.kill()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    at_once = workers(at_most)
+    if engine() == "local":
+        return run(function, iter(jobs), at_once)
+    results: Iterator[Result] = _elsewhere().run(function, iter(jobs), at_once)
+    return results
 
 
-def _context() -> multiprocessing.context.BaseContext:
-    """Fork where that is safe (it saves the seconds of importing torch again), else start afresh."""
-    torch = sys.modules.get("torch")
-    safe = sys.platform == "linux" and (torch is None or not torch.cuda.is_available())
-    return multiprocessing.get_context("fork" if safe else "spawn")
+def device_elsewhere() -> str:
+    """Where jobs of another engine compute: `LACUNA_DEVICE`, else `cuda` if that engine is asked for GPUs."""
+    return os.environ.get("LACUNA_DEVICE") or ("cuda" if _elsewhere().asks_for_gpus() else "cpu")
 
 
-def one_thread() -> None:
-    """Pin this process to one compute thread, so that results do not depend on the number of processors."""
-    for name in _THREAD_LIMITS:  # for libraries that are not loaded yet
-        os.environ[name] = "1"
-    threadpool_limits(1)  # for those that are
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
-    if "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(0)
+def _elsewhere() -> Any:
+    """The module of the engine; found by name, so that no stage is run again because an engine was edited."""
+    name = engine()
+    if importlib.util.find_spec(_PACKAGES[name]) is None:
+        raise ParamsError(
+            f"LACUNA_ENGINE: '{name}' needs {_PACKAGES[name]}, which is not installed; pip install {_PACKAGES[name]}"
+        )
+    return importlib.import_module(f"pipeline.execution.on_{name}")
 
 
-def _start_worker(parent: int) -> None:
-    """Use one thread, ignore Ctrl-C (the parent handles it) and die with the parent, however it dies."""
-    one_thread()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -21,11 +21,11 @@ from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.data.modalities import MODALITIES
 from pipeline.data.scaling import Scaler
 from pipeline.data.store import FeatureStore
+from pipeline.execution.device import compute_device, start_computing
 from pipeline.files import atomic, read_json, sha256, write_json
 from pipeline.methods.protocol import Spec, Variant, build, not_applicable
 from pipeline.registry import sources_sha256
 from pipeline.training.cost import multiply_accumulates, parameters, peak_memory_mib
-from pipeline.training.device import compute_device, start_computing
 from pipeline.training.run import Run
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError, ParamsError
-from pipeline.execution.jobs import one_thread, run_jobs, workers
+from pipeline.execution import on_local
+from pipeline.execution.jobs import run_jobs, workers
+from pipeline.execution.threads import one_thread
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +33,11 @@ def refuse_two(number: int) -> int:
 def die(parent: int) -> None:
     assert os.getpid() != parent
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def number_and_process(_: int) -> tuple[str | None, int]:
+    time.sleep(0.1)
+    return os.environ.get("LACUNA_WORKER"), os.getpid()
 
 
 def process_and_threads(_: int) -> tuple[int, str | None]:
@@ -70,6 +77,34 @@ def test_workers_are_as_many_as_asked_for_and_have_one_thread_each(monkeypatch: 
     assert os.getpid() not in {pid for pid, _ in found}
     assert 1 <= len({pid for pid, _ in found}) <= 2
     assert {threads for _, threads in found} == {"1"}
+
+
+def test_workers_are_numbered_from_zero_and_keep_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACUNA_JOBS", "3")
+    found = set(run_jobs(number_and_process, range(9)))
+    numbers, processes = zip(*found, strict=True)
+    assert set(numbers) <= {"0", "1", "2"}
+    assert len(found) == len(set(numbers)) == len(set(processes)) > 1
+
+
+def test_workers_that_are_started_afresh_are_numbered_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACUNA_JOBS", "2")
+    monkeypatch.setattr(on_local, "_context", lambda: multiprocessing.get_context("spawn"))
+    assert "0" in set(run_jobs(os.getenv, ["LACUNA_WORKER"] * 20)) <= {"0", "1"}
+
+
+def test_this_process_has_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACUNA_JOBS", "1")
+    assert list(run_jobs(number_and_process, range(2))) == [(None, os.getpid())] * 2
+
+
+def test_an_error_ends_the_jobs_that_still_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACUNA_JOBS", "2")
+    started = time.monotonic()
+    with pytest.raises(TypeError):
+        list(run_jobs(time.sleep, ["no number", 30.0, 30.0]))
+    assert multiprocessing.active_children() == []
+    assert time.monotonic() - started < 10
 
 
 def test_jobs_are_taken_only_a_little_ahead_of_their_results(monkeypatch: pytest.MonkeyPatch) -> None:
