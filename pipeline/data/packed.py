@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.data.hdf5 import new_file
 from pipeline.errors import DataError
 from pipeline.files import atomic
 
@@ -51,11 +52,12 @@ class PackedWriter:
         self._waiting = dict.fromkeys(fields, 0)
         self._digest = hashlib.sha256()
         self._block: dict[str, int] = {}
+        self._data: dict[str, h5py.Dataset] = {}  # open to the end: closing one writes, and what fails then is lost
         for name, field in fields.items():
             row_bytes = np.dtype(field.dtype).itemsize * (field.width or 1)
             self._block[name] = max(1, _BLOCK_BYTES // row_bytes)
             tail = () if field.width is None else (field.width,)
-            file.create_dataset(
+            self._data[name] = file.create_dataset(
                 name,
                 shape=(0, *tail),
                 maxshape=(None, *tail),
@@ -99,9 +101,15 @@ class PackedWriter:
         for name in self._fields:
             self._flush(name, last=True)
         for axis, offsets in self._offsets.items():
-            self._file.create_dataset(axis, data=np.asarray(offsets, np.int64), fletcher32=True, chunks=True)
+            self._data[axis] = self._file.create_dataset(
+                axis, data=np.asarray(offsets, np.int64), fletcher32=True, chunks=True
+            )
+            self._data[axis].flush()
         for name, ids in {"utt_ids": self._ids, "excluded": sorted(excluded)}.items():
-            self._file.create_dataset(name, data=np.asarray(ids, h5py.string_dtype()), shape=(len(ids),))
+            self._data[name] = self._file.create_dataset(
+                name, data=np.asarray(ids, h5py.string_dtype()), shape=(len(ids),)
+            )
+            self._data[name].flush()
         self._file.attrs["attributes"] = json.dumps(dict(attrs), sort_keys=True)
         self._file.attrs["content_sha256"] = self._digest.hexdigest()
 
@@ -111,11 +119,12 @@ class PackedWriter:
             return
         flat = np.concatenate(self._pending[name])
         whole = len(flat) if last else len(flat) // block * block
-        dataset = self._file[name]
+        dataset = self._data[name]
         for start in range(0, whole, block):
             part = flat[start : min(start + block, whole)]
             dataset.resize(dataset.shape[0] + len(part), axis=0)
             dataset[-len(part) :] = part
+            dataset.flush()
         self._pending[name] = [flat[whole:].copy()] if whole < len(flat) else []
         self._waiting[name] = len(flat) - whole
 
@@ -132,7 +141,7 @@ def write_packed(
         attrs: provenance (JSON values); part of the bytes, so nothing that varies from run to run.
         excluded: ids of the manifest that have no row here (quarantined); kept so that nothing is silently lost.
     """
-    with atomic(path) as temporary, h5py.File(temporary, "w", libver="latest", track_order=False) as file:
+    with atomic(path) as temporary, new_file(temporary) as file:
         writer = PackedWriter(file, fields)
         yield writer
         writer.finish(attrs, excluded)

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.data.hdf5 import new_file
 from pipeline.errors import DataError
 from pipeline.files import atomic
 
@@ -163,7 +164,7 @@ def write_predictions(path: Path) -> Iterator[PredictionWriter]:
         DataError: something does not fit; names the file and the place.
     """
     try:
-        with atomic(path) as temporary, h5py.File(temporary, "w", libver="latest", track_order=False) as file:
+        with atomic(path) as temporary, new_file(temporary) as file:
             yield PredictionWriter(file)
     except DataError as error:
         raise error if str(path) in str(error) else DataError(f"{path}: {error}") from None

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,21 @@ import numpy.typing as npt
 from pipeline.data.packed import Array, Field, Packed, write_packed
 from pipeline.errors import DataError
 
-Row = tuple[str, Array, Array | None]
-"""utt_id; values (T, D) float32; present (T,) bool, or None when every step is there."""
+
+class Row(NamedTuple):
+    """One utterance of a store.
+
+    Args:
+        utt_id: its id.
+        values: `(T, D)` float32.
+        present: `(T,)` bool, or None when every step is there.
+        tokens: `(T,)` int32, in a store that has tokens.
+    """
+
+    utt_id: str
+    values: Array
+    present: Array | None = None
+    tokens: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,7 @@ class Provenance:
         weights_sha256: hash of the weights, or None where there are none.
         source_sha256: content hash of the stream that was read.
         random_weights: the network was not trained; the numbers only test the pipeline.
+        tokens: the store also says which token each step stands for.
     """
 
     modality: str
@@ -40,9 +54,21 @@ class Provenance:
     weights_sha256: str | None
     source_sha256: str
     random_weights: bool = False
+    tokens: bool = False
 
 
-def write_store(path: Path, rows: Iterable[Row], provenance: Provenance, excluded: Sequence[str] = ()) -> None:
+def store_fields(dim: int, *, tokens: bool) -> dict[str, Field]:
+    """The flat arrays of a store (and of its unfinished parts)."""
+    fields = {"values": Field(np.float32, dim), "present": Field(np.bool_)}
+    return fields | ({"tokens": Field(np.int32)} if tokens else {})
+
+
+def write_store(
+    path: Path,
+    rows: Iterable[Row | tuple[str, Array, Array | None]],
+    provenance: Provenance,
+    excluded: Sequence[str] = (),
+) -> None:
     """Write a feature store, whole or not at all.
 
     Args:
@@ -54,17 +80,23 @@ def write_store(path: Path, rows: Iterable[Row], provenance: Provenance, exclude
     Raises:
         DataError: unsorted ids, a wrong width, NaN or infinity; names the file and the utterance.
     """
-    fields = {"values": Field(np.float32, provenance.dim), "present": Field(np.bool_)}
+    fields = store_fields(provenance.dim, tokens=provenance.tokens)
     try:
         with write_packed(path, fields, asdict(provenance), excluded) as writer:
-            for utt_id, values, present in rows:
-                writer.add(utt_id, values=values, present=np.ones(len(values), bool) if present is None else present)
+            for utt_id, values, present, tokens in (Row(*row) for row in rows):
+                arrays = {"values": values, "present": np.ones(len(values), bool) if present is None else present}
+                if provenance.tokens and tokens is not None:
+                    arrays["tokens"] = tokens
+                writer.add(utt_id, **arrays)
     except DataError as error:
         raise error if str(path) in str(error) else DataError(f"{path}: {error}") from None
 
 
 class FeatureStore(Packed):
-    """Lazy reader: `values (sum T, D) float32`, `present (sum T) bool`, `offsets (N + 1)`, `ids`, `provenance`."""
+    """Lazy reader: `values (sum T, D) float32`, `present (sum T) bool`, `offsets (N + 1)`, `ids`, `provenance`.
+
+    With `provenance.tokens` also `tokens (sum T) int32`.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open the store.
@@ -95,8 +127,19 @@ class FeatureStore(Packed):
         Raises:
             DataError: there is no such utterance.
         """
+        start, stop = self._span(utt_id)
+        return self.part("values", start, stop), self.part("present", start, stop)
+
+    def tokens(self, utt_id: str) -> Array | None:
+        """Tokens `(T,)` int32 of one utterance; None in a store that has none.
+
+        Raises:
+            DataError: there is no such utterance.
+        """
+        return self.part("tokens", *self._span(utt_id)) if self.provenance.tokens else None
+
+    def _span(self, utt_id: str) -> tuple[int, int]:
         if utt_id not in self:
             raise DataError(f"{self.path}: no utterance '{utt_id}'; its ids do not fit, extract this feature set again")
         row = self.position(utt_id)
-        start, stop = self._offsets[row : row + 2]
-        return self.part("values", start, stop), self.part("present", start, stop)
+        return int(self._offsets[row]), int(self._offsets[row + 1])

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from pipeline.data.hdf5 import new_file
 from pipeline.data.modalities import MODALITIES
 from pipeline.errors import DataError
 from pipeline.files import atomic
@@ -48,7 +49,7 @@ def draw_masks(
         lengths: steps of every utterance.
         words: root seed and benchmark; every draw's stream begins with them.
     """
-    with atomic(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+    with atomic(path) as temporary, new_file(temporary) as file:
         digest = hashlib.sha256()
         for fold, ids in sorted(folds.items()):
             for name, pattern in sorted(requested(missing).items()):

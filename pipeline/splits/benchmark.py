@@ -108,7 +108,8 @@ def _cut(path: Path, store: FeatureStore, used: list[Utterance], limit: int) -> 
             values, present = (part[:limit] for part in store.row(u.utt_id))
             steps = len(values) if present.any() else 0  # nothing is there before the cut: absent
             lengths[u.utt_id] = steps
-            yield u.utt_id, values[:steps], present[:steps]
+            tokens = store.tokens(u.utt_id)
+            yield Row(u.utt_id, values[:steps], present[:steps], None if tokens is None else tokens[:steps])
 
     write_store(path, rows(), store.provenance)
     return lengths

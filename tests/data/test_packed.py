@@ -2,6 +2,9 @@
 
 import contextlib
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +246,35 @@ def test_the_size_of_a_block_bounds_what_waits_in_memory(tmp_path: Path, monkeyp
             writer.add(f"u{number:02d}", **one)
             assert sum(map(len, writer._pending["values"])) < 100
             assert len(writer._file["values"]) == 30 * (number + 1) // 100 * 100
+
+
+FULL_DISK = """
+from pathlib import Path
+import numpy as np
+from pipeline import cli
+from pipeline.data.packed import Field, write_packed
+
+def main():
+    "Write until the disk is full."
+    with write_packed(Path("disk/a.h5"), {"values": Field(np.float32, 64)}, {}) as writer:
+        for number in range(9):
+            writer.add(f"u{number}", values=np.ones((500, 64)))
+
+cli.run(main)
+"""
+
+
+@pytest.mark.parametrize("kib", [4, 300, 1100, 1156])
+def test_a_disk_that_is_really_full_ends_in_one_line_and_not_in_a_crash_of_hdf5(tmp_path: Path, kib: int) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "script.py").write_text(FULL_DISK)
+    mount = f"mount -t tmpfs -o size={kib}k none disk"
+    command = [*("unshare", "--user", "--map-root-user", "--mount", "sh", "-c"), mount]
+    if sys.platform != "linux" or subprocess.run(command, cwd=tmp_path, capture_output=True).returncode:
+        pytest.skip("needs a Linux that lets a user mount a small disk")
+    command[-1] += f" && {sys.executable} script.py; code=$?; ls -A disk; exit $code"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ended.stderr.startswith("error: disk/a.h5: the disk is full, nothing was written; free space on")
+    assert len(ended.stderr.splitlines()) == 1
+    assert (ended.returncode, ended.stdout) == (1, "")
