@@ -74,6 +74,11 @@ def costs(benchmark_name: str, method: str) -> Path:
     return METRICS / "costs" / benchmark_name / f"{method}.json"
 
 
+def extraction_costs(feature_set: str) -> Path:
+    """Clips a second of one extraction; varies from run to run."""
+    return METRICS / "costs" / f"{feature_set}.json"
+
+
 def scratch() -> Path:
     """Working space of unfinished jobs; safe to delete at any time. `LACUNA_SCRATCH` moves it."""
     return Path(os.environ.get("LACUNA_SCRATCH") or ".scratch")

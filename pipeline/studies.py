@@ -4,9 +4,10 @@ from pathlib import Path
 
 from pipeline import paths
 from pipeline.errors import LacunaError
+from pipeline.extraction.request import check_stream, check_weights, find_weights
 from pipeline.methods.protocol import variants
 from pipeline.params import Params, options, read_sections
-from pipeline.registry import load, load_generator
+from pipeline.registry import load, load_generator, names
 
 
 def code_problems(params: Params) -> list[str]:
@@ -27,6 +28,9 @@ def code_problems(params: Params) -> list[str]:
         for extractor, values in {features.extractor: {}, **features.options}.items():
             key = "extractor" if extractor == features.extractor else "options"
             attempt(_check_options, "extractors", extractor, values, f"features.{name}", key, f"options.{extractor}")
+        if features.extractor in names("extractors"):
+            attempt(check_stream, name, features)
+            attempt(check_weights, name, features)
     for name, block in params.methods.items():
         attempt(variants, name, block)
     if params.benchmarks and not params.methods:
@@ -55,8 +59,10 @@ def data_problems(params: Params) -> list[str]:
                 "a symbolic link will do (docs/corpora.md says how to get it)"
             )
     for name, features in params.features.items():
-        if features.weights and features.weights != "random" and not Path(features.weights).exists():
-            found.append(f"{features.weights}: not there; features.{name}.weights names it for '{features.extractor}'")
+        try:
+            find_weights(name, features)
+        except LacunaError as error:
+            found.append(str(error))
     return found
 
 
@@ -67,7 +73,8 @@ def stale_artifacts(params: Params) -> list[Path]:
     """
     wanted = {
         paths.DATA / "predictions": {paths.predictions(b, m) for b in params.benchmarks for m in params.methods},
-        paths.METRICS / "costs": {paths.costs(b, m) for b in params.benchmarks for m in params.methods},
+        paths.METRICS / "costs": {paths.costs(b, m) for b in params.benchmarks for m in params.methods}
+        | {paths.extraction_costs(name) for name in params.features},
         paths.METRICS / "scores": {paths.scores(b) for b in params.benchmarks},
         paths.METRICS / "curves": {paths.curves(b) for b in params.benchmarks},
     }

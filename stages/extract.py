@@ -1,7 +1,10 @@
 """Stage extract: turn one decoded stream of a corpus into one feature set."""
 
+from dataclasses import asdict
+
 from pipeline import cli, paths
-from pipeline.extractors.runner import extract_features
+from pipeline.extraction.runner import extract_features
+from pipeline.files import write_json
 from pipeline.params import load_params
 
 
@@ -9,13 +12,14 @@ def extract(features: str) -> None:
     """Extract the feature set FEATURES."""
     params = load_params(features=features)
     own = params.features[features]
-    extract_features(
+    speed = extract_features(
         name=features,
         params=own,
         source=paths.stream(own.corpus, own.stream),
         target=paths.features(features),
         scratch=paths.scratch() / "extract",
     )
+    write_json(paths.extraction_costs(features), asdict(speed))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ def study(name: str) -> None:
         known = ", ".join(sorted(path.stem for path in paths.STUDIES.glob("*.yaml")))
         raise ParamsError(f"{source}: no such study, expected one of {known}")
     params = load_params(source)
-    found = [line.replace("params.yaml", str(source), 1) for line in code_problems(params)] + data_problems(params)
-    if found:
+    problems = [*code_problems(params), *data_problems(params)]
+    if found := dict.fromkeys(line.replace("params.yaml", str(source), 1) for line in problems):
         raise DataError("\n".join([f"{name}: not complete, params.yaml stays as it is:", *found]))
     with atomic(paths.PARAMS) as temporary:
         shutil.copyfile(source, temporary)

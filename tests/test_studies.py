@@ -41,7 +41,7 @@ def test_what_each_module_says_of_its_own_block_is_gathered(
 ) -> None:
     study["synthetic"] = {"tiny": {"generator": "demo", "options": {"clipps": 3}}, "made": {"generator": "dmo"}}
     study["corpora"]["tiny"]["options"] = {"colour": 1}
-    study["features"]["tiny_audio"]["options"] = {"mfcc": {"hopp": 0.1}, "egemaps_lld": {"hop": "x"}}
+    study["features"]["tiny_audio"]["options"] = {"mfcc": {"hopp": 0.1}, "egemaps": {"hop": "x"}}
     study["features"]["tiny_text"]["extractor"] = "minilmm"
     study["methods"] |= {"mctt_hfr": {}}
     study["methods"]["mlp"] |= {"hiden": [3], "variants": {"mean": {"filler": "median"}}}
@@ -52,7 +52,7 @@ def test_what_each_module_says_of_its_own_block_is_gathered(
         "'dmo' has no file pipeline/corpora/dmo.py, did you mean 'demo'?",
         "corpora.tiny.options.colour: unknown key",
         "features.tiny_audio.options.mfcc.hopp: unknown key, did you mean 'hop'?",
-        'features.tiny_audio.options.egemaps_lld.hop: found "x", expected a number',
+        'features.tiny_audio.options.egemaps.hop: found "x", expected a number',
         "'minilmm' has no file pipeline/extractors/minilmm.py, did you mean 'minilm'?",
         "'mctt_hfr' has no file pipeline/methods/mctt_hfr.py, did you mean 'mct_hfr'?",
         "methods.mlp.hiden: unknown key, did you mean 'hidden'?",
@@ -95,9 +95,29 @@ def test_weights_that_are_missing_are_named_unless_they_are_random(
     study: dict[str, Any], loaded: Callable[[], Params]
 ) -> None:
     study["synthetic"] = {"tiny": {"generator": "demo"}}
-    study["features"]["tiny_text"]["weights"] = "weights/bert"
-    study["features"]["tiny_audio"]["weights"] = "random"
-    assert data_problems(loaded()) == ["weights/bert: not there; features.tiny_text.weights names it for 'minilm'"]
+    study["features"]["tiny_text"] |= {"extractor": "bert", "weights": "weights/bert"}
+    study["features"]["tiny_audio"] |= {"extractor": "wav2vec2", "weights": "random"}
+    assert code_problems(loaded()) == []
+    (line,) = data_problems(loaded())
+    assert line.startswith("weights/bert: no config.json, expected bert-base-uncased (params.yaml: features.tiny_text")
+
+
+def test_what_an_extractor_cannot_do_with_its_stream_or_weights_is_said_before_anything_runs(
+    study: dict[str, Any], loaded: Callable[[], Params]
+) -> None:
+    study["features"]["tiny_text"]["extractor"] = "bert"
+    study["features"]["tiny_audio"] |= {"extractor": "mfcc", "weights": "somewhere"}
+    study["features"]["tiny_vision"]["extractor"] = "slowfast"
+    study["corpora"]["tiny"]["decode"]["streams"] = ["audio", "faces"]
+    lines = code_problems(loaded())
+    for part in (
+        "features.tiny_text.weights: found null, expected where bert-base-uncased is; get it from https://",
+        "features.tiny_audio.weights: extractor 'mfcc' has none, expected weights and weights_sha256 to be null",
+        "features.tiny_vision.stream: found 'faces', expected 'frames', which extractor 'slowfast' reads",
+        "features.tiny_vision.weights: found null, expected where",
+    ):
+        assert len([line for line in lines if part in line]) == 1, part
+    assert len(lines) == 4
 
 
 def test_artifacts_that_are_no_longer_in_the_graph_are_found(loaded: Callable[[], Params]) -> None:

@@ -9,16 +9,14 @@ One step per frame of the stream; a frame without a face keeps its place, is 0 a
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from pipeline.data.streams import ImageStream
-from pipeline.errors import DataError
-from pipeline.extractors.protocol import ExtractorOptions, Features
+from pipeline.data.streams import Images
+from pipeline.extraction.images import Picture, decode
+from pipeline.extractors.protocol import ExtractorOptions, Features, Weights
 
 
 class Options(ExtractorOptions):
@@ -45,48 +43,48 @@ class HogFace:
     """`dim` features per frame, at the rate of the stream."""
 
     stream: Literal["faces"] = "faces"
+    checkpoint = None
     shard = 64
-    weights_sha256 = None
+    network = None
+    has_tokens = False
 
-    def __init__(self, options: Options, weights: Path | None, attrs: Mapping[str, Any]) -> None:
+    def __init__(self, options: Options, weights: Weights, attrs: Mapping[str, Any]) -> None:
         """Take the layout from `options` and the rate (Hz) from `attrs`."""
         self.hop = 1.0 / float(attrs["rate"])
         self.dim = 4 * options.bins * (options.size // options.cell - 1) ** 2
         self.version = f"opencv {version('opencv-python-headless')}, hog_face 1"
         self._options = options
 
-    def extract(self, stream: ImageStream, ids: Sequence[str]) -> list[Features]:
-        """Values `(T, dim)` float32 and present `(T,)` for every id.
+    def prepare(self, utt_id: str, content: Images) -> list[Picture | None]:
+        """The grey crop `(size, size)` of every frame, None where there is no face.
 
         Raises:
             DataError: a frame that is not an image.
         """
-        return [self._clip(stream, utt_id) for utt_id in ids]
+        return [self._crop(jpeg, utt_id, frame) if jpeg else None for frame, jpeg in enumerate(content.jpegs)]
+
+    def extract(self, prepared: Sequence[list[Picture | None]]) -> list[Features]:
+        """Values `(T, dim)` float32 and present `(T,)` of every utterance."""
+        return [self._describe(crops) for crops in prepared]
 
     @cached_property
     def _descriptor(self) -> Any:
         import cv2
 
-        # Worker processes have one core each; OpenCV knows nothing of OMP_NUM_THREADS.
-        cv2.setNumThreads(0)
         size, cell = self._options.size, self._options.cell
         return cv2.HOGDescriptor((size, size), (2 * cell, 2 * cell), (cell, cell), (cell, cell), self._options.bins)
 
-    def _clip(self, stream: ImageStream, utt_id: str) -> Features:
-        jpegs = stream.row(utt_id).jpegs
-        values = np.zeros((len(jpegs), self.dim), np.float32)
-        for step, jpeg in enumerate(jpegs):
-            if jpeg:
-                values[step] = self._frame(jpeg, f"{stream.path}: utterance '{utt_id}', frame {step}")
-        return Features(values, np.array([bool(jpeg) for jpeg in jpegs]))
-
-    def _frame(self, jpeg: bytes, where: str) -> npt.NDArray[np.float32]:
+    def _crop(self, jpeg: bytes, utt_id: str, frame: int) -> Picture:
         import cv2
 
-        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            raise DataError(f"{where}: {len(jpeg)} bytes that are no image, expected JPEG; run decode again")
+        image = decode(jpeg, utt_id, frame, grey=True)
         side = (self._options.size, self._options.size)
         # Pixel areas are averaged where the crop shrinks: interpolation alone would alias fine texture.
-        small = cv2.resize(image, side, interpolation=cv2.INTER_AREA)
-        return np.asarray(self._descriptor.compute(small), np.float32).reshape(-1)  # (dim,)
+        return np.asarray(cv2.resize(image, side, interpolation=cv2.INTER_AREA), np.uint8)
+
+    def _describe(self, crops: list[Picture | None]) -> Features:
+        values = np.zeros((len(crops), self.dim), np.float32)
+        for step, crop in enumerate(crops):
+            if crop is not None:
+                values[step] = np.asarray(self._descriptor.compute(crop), np.float32).reshape(-1)
+        return Features(values, np.array([crop is not None for crop in crops], np.bool_))

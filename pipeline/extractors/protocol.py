@@ -9,8 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from pipeline.extraction.network import Network
+from pipeline.extraction.weights import Checkpoint
+
 FRAME_HOP = 0.01
 """Seconds between the frames of a `PooledOptions` extractor, before pooling."""
+
+Weights = Path | Literal["random"] | None
+"""Folder or file of the weights; `random`: the real architecture, untrained; None: an extractor that has none."""
 
 
 class ExtractorOptions(BaseModel):
@@ -41,6 +47,17 @@ class PooledOptions(ExtractorOptions):
         return round(self.hop / FRAME_HOP)
 
 
+class NetworkOptions(ExtractorOptions):
+    """Options of an extractor that runs a network.
+
+    Args:
+        precision: number format of the network's products. `auto` is bfloat16 (autocast) on a GPU and float32 on a
+            processor; the runner replaces it by what it stands for, so a store always says which it was.
+    """
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
 @dataclass(frozen=True)
 class Features:
     """Features of one utterance.
@@ -48,53 +65,73 @@ class Features:
     Args:
         values: `(T, D)` float32; T = 0 when the modality is absent.
         present: `(T,)` bool, or None when every step is there; values are 0 where it is False.
+        tokens: `(T,)` int32, the token that every step stands for; only from an extractor with `has_tokens`.
     """
 
     values: npt.NDArray[np.float32]
     present: npt.NDArray[np.bool_] | None = None
+    tokens: npt.NDArray[np.int32] | None = None
 
 
 class Extractor(Protocol):
-    """Turns one kind of decoded stream into features.
+    """Turns one kind of decoded stream into features, in two steps: `prepare` each utterance, `extract` many.
+
+    A class may also have `notes() -> list[str]`, lines that are printed after the extraction.
 
     Built as `Class(options, weights, attrs)`; that is cheap, what is slow to import or to load waits for the first
-    `extract`. `dim` and `hop` are known from then on: they may depend on the options and on the stream's attributes.
+    `prepare` or `extract`. `dim` and `hop` are known from then on: they may depend on the options, on the stream's
+    attributes and on the configuration file beside the weights.
 
     Args:
         stream: what it reads, or `any` when it looks at ids only.
-        shard: utterances that are extracted and saved together: enough to batch, few enough to lose to a kill.
+        checkpoint: where its weights come from, or None where it has none.
+        shard: utterances that are extracted and saved together: enough to batch, few enough to lose to a kill and to
+            hold in memory, prepared, twice.
         dim: D, features of one step.
-        hop: seconds between steps, or None where steps are not evenly spaced (words).
-        version: of the packages that it calls and of its own module.
-        weights_sha256: hash of the weights, or None where there are none.
+        hop: seconds between steps, or None where steps are not evenly spaced (words) or there is one in all.
+        version: of the packages that it calls and of its own module, as `opensmile 2.6.0, egemaps 1`.
+        has_tokens: whether `Features.tokens` is given.
+        network: what runs its batches, or None where it calls a toolkit.
     """
 
     stream: Literal["text", "audio", "faces", "frames", "any"]
+    checkpoint: Checkpoint | None
     shard: int
     dim: int
     hop: float | None
     version: str
-    weights_sha256: str | None
+    has_tokens: bool
+    network: Network | None
 
-    def __init__(self, options: Any, weights: Path | None, attrs: Mapping[str, Any]) -> None:
-        """Check what is needed.
+    def __init__(self, options: Any, weights: Weights, attrs: Mapping[str, Any]) -> None:
+        """Check what is needed; the files of `checkpoint` are there.
 
         Args:
             options: an instance of the module's `Options`.
-            weights: the folder or file that params.yaml names, or None.
+            weights: what params.yaml names, or the checkpoint's own default.
             attrs: attributes of the stream (`rate` of images).
 
         Raises:
-            DataError: weights that are missing; says which model, where to get it and where to put it.
+            DataError: weights that are not those of this model.
+            ParamsError: options that do not fit the weights.
         """
 
-    def extract(self, stream: Any, ids: Sequence[str]) -> list[Features]:
-        """Features of some utterances, in the order of `ids`; the result for one does not depend on the others.
+    def prepare(self, utt_id: str, content: Any) -> Any:
+        """What `extract` needs of one utterance, on the processor.
+
+        Runs ahead of `extract`, in threads of the same process: it may read `self` and must not change it.
 
         Args:
-            stream: reader of the kind that the class names; `stream.row(utt_id)` gives one utterance.
-            ids: utterances that are there; the runner itself writes zero steps for natural absence.
+            utt_id: for messages.
+            content: `stream.row(utt_id)` of the stream that the class names (None for `any`), never empty: the runner
+                itself writes zero steps for natural absence.
+
+        Raises:
+            DataError: content that cannot be used; names the utterance.
         """
+
+    def extract(self, prepared: Sequence[Any]) -> list[Features]:
+        """Features of some prepared utterances, in their order; one does not depend on the others."""
 
 
 def pool(frames: npt.NDArray[np.float32], frames_per_step: int) -> npt.NDArray[np.float32]:

@@ -1,11 +1,11 @@
-"""What training cost: the one table whose numbers vary from run to run."""
+"""What extraction and training cost: the tables whose numbers vary from run to run."""
 
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.files import read_json
-from pipeline.report.table import Cell, Table, count
+from pipeline.report.table import NOTHING, Cell, Table, count
 
 _HEADER = [
     "row",
@@ -17,6 +17,65 @@ _HEADER = [
     "workers",
     "device",
 ]
+
+_EXTRACTION_HEADER = [
+    "feature set",
+    "extractor",
+    "clips",
+    "hours of media",
+    "seconds",
+    "clips/s",
+    "hours of media per hour",
+    "absent",
+    "quarantined",
+    "workers",
+    "device",
+    "precision",
+    "steps in a batch",
+]
+
+
+def extraction_table(files: dict[str, Path]) -> Table:
+    """Speed of the extraction of every feature set.
+
+    Args:
+        files: by feature set, what the extract stage wrote.
+
+    Raises:
+        DataError: a file is missing or lacks a value.
+    """
+    lines = []
+    for name, file in files.items():
+        try:
+            lines.append([Cell(name), *map(Cell, _speed(read_json(file)))])
+        except (KeyError, TypeError, ValueError) as error:
+            wanted = ", ".join(_EXTRACTION_HEADER[1:])
+            raise DataError(f"{file}: {error!r}, expected {wanted}; extract again") from None
+    caption = (
+        "Extraction: what the last run computed, from its start to the finished store; clips that an interrupted run "
+        "had left are not counted again."
+    )
+    return Table(caption, _EXTRACTION_HEADER, lines)
+
+
+def _speed(found: dict[str, Any]) -> list[str]:
+    clips, hours, seconds = found["clips"], found["hours"], found["seconds"]
+    media = [NOTHING, NOTHING] if hours is None else [f"{hours:.3f}", f"{hours * 3600 / seconds:.0f}"]
+    batch = NOTHING if found["batch"] is None else count(found["batch"])
+    return [
+        found["extractor"],
+        count(clips),
+        media[0],
+        f"{seconds:.1f}",
+        f"{clips / seconds:.1f}",
+        media[1],
+        count(found["absent"]),
+        count(found["quarantined"]),
+        str(found["workers"]),
+        found["device"],
+        found["precision"] or NOTHING,
+        batch,
+    ]
 
 
 def cost_table(benchmark: str, files: list[Path]) -> Table:

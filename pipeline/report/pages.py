@@ -41,7 +41,8 @@ TERMS = (
 """What the words of the report mean."""
 
 
-def _environment(*, escape: bool) -> Environment:
+def environment(*, escape: bool) -> Environment:
+    """The templates of this folder; `escape` for HTML."""
     return Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=escape,
@@ -74,8 +75,8 @@ def report_pages(scores: Sequence[dict[str, Any]], title: str, primary: str) -> 
         "commands": COMMANDS,
     }
     # Markup: the library's own source is no text to escape.
-    html = _environment(escape=True).get_template("report.html.j2").render(values, plotly_js=Markup(get_plotlyjs()))
-    return html, _environment(escape=False).get_template("report.md.j2").render(values)
+    html = environment(escape=True).get_template("report.html.j2").render(values, plotly_js=Markup(get_plotlyjs()))
+    return html, environment(escape=False).get_template("report.md.j2").render(values)
 
 
 def report_text(scores: Sequence[dict[str, Any]], primary: str) -> str:
@@ -88,13 +89,14 @@ def report_text(scores: Sequence[dict[str, Any]], primary: str) -> str:
     return "\n\n".join(tables) or "no AUILC: the study scores no method over missing rates"
 
 
-def costs_pages(tables: Sequence[Table]) -> tuple[str, str]:
+def costs_pages(extracted: Table, trained: Sequence[Table]) -> tuple[str, str]:
     """The page of costs as (HTML, Markdown)."""
-    title = "Training time and memory"
-    lead = "Measured on the machine that trained; these numbers vary from run to run, and no other artifact does."
-    if not tables:
-        lead = "The study names no benchmark or no method, so nothing was trained."
-    html = _environment(escape=True).get_template("costs.html.j2").render(title=title, lead=lead, tables=tables)
+    title = "Time and memory of extraction and training"
+    lead = "Measured on the machine that did the work; these numbers vary from run to run, and no other artifact does."
+    if not trained:
+        lead += " The study names no benchmark or no method, so nothing was trained."
+    tables = [*([extracted] if extracted.rows else []), *trained]
+    html = environment(escape=True).get_template("costs.html.j2").render(title=title, lead=lead, tables=tables)
     return html, "\n".join([f"# {title}\n", f"{lead}\n", *(table.markdown() for table in tables)])
 
 

@@ -82,7 +82,7 @@ def shrink(params: dict[str, Any]) -> None:
     benchmark["seeds"] = [1]
     benchmark["missing"]["test"]["frames"] = {"rates": [0.0, 0.5, 0.9], "repeats": 1}
     params["features"]["demo_text"]["extractor"] = "absent"
-    params["features"]["demo_audio"]["extractor"] = "egemaps_lld"
+    params["features"]["demo_audio"]["extractor"] = "egemaps"
     params["methods"] = {
         "majority": {},
         "mct_hfr": {"width": 8, "heads": 2, "ffn": 8, "layers": 1, "lfi_depth": 1, "epochs": 1},

@@ -1,18 +1,34 @@
-"""docs/methods.md says what the methods' files and the committed scores say."""
+"""docs/methods.md and docs/extractors.md say what the files, the committed scores and the last benchmark say."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from pipeline.registry import load
-from stages.document import method_section, methods, prose
+from pipeline.registry import load, names
+from pipeline.report.documents import extractor_section, method_section, prose, speed_table
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/methods.md").read_text()
+EXTRACTORS = (ROOT / "docs/extractors.md").read_text()
 
 
-@pytest.mark.parametrize("name", methods())
+@pytest.mark.parametrize("name", names("extractors"))
+def test_every_extractor_is_there_with_its_docstring_its_weights_and_its_options(name: str) -> None:
+    section = extractor_section(name)
+    assert section in EXTRACTORS, "run `python -m stages.document`"
+    for option in load("extractors", name).Options.model_fields:
+        (line,) = [line for line in section.splitlines() if line.startswith(f"- `{option}` (")]
+        assert not line.endswith("): "), f"the docstring of {name}.Options says nothing of {option}"
+
+
+def test_the_speeds_are_those_of_the_last_benchmark() -> None:
+    speeds = json.loads((ROOT / "docs/extraction_speed.json").read_text())
+    assert set(speeds) == set(names("extractors")) - {"absent"}
+    assert speed_table(speeds) in EXTRACTORS, "run `python -m stages.document`"
+
+
+@pytest.mark.parametrize("name", names("methods"))
 def test_every_method_is_there_with_its_docstring(name: str) -> None:
     idea, _, rest = (load("methods", name).__doc__ or "").strip().partition("\n\n")
     assert f"## {name}\n\n{idea}\n" in PAGE, "run `python -m stages.document`"

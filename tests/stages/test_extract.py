@@ -26,7 +26,7 @@ features:
     modality: audio
     stream: audio
     extractor: mfcc
-    options: {mfcc: {hop: 0.1}, egemaps_lld: {hop: 0.05}}
+    options: {mfcc: {hop: 0.1}, egemaps: {hop: 0.05}}
     weights: null
     weights_sha256: null
 benchmarks: {}

@@ -78,7 +78,7 @@ def test_an_extractor_reruns_what_depends_on_it_and_never_decode(demo_checkout: 
     assert sorted(ran) == sorted(
         ["extract@demo_audio", "split@demo", "mask@demo", *_of("train"), *_of("evaluate"), *TAIL]
     )
-    demo_checkout.edit(lambda p: p["features"]["demo_audio"].update(extractor="egemaps_lld"))
+    demo_checkout.edit(lambda p: p["features"]["demo_audio"].update(extractor="egemaps"))
     assert demo_checkout.repro() == []
 
 
