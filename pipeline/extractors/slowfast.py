@@ -61,7 +61,7 @@ class SlowFast:
         "SLOWFAST_8x8_R50.pyth or SLOWFAST_8x8_R101.pyth",
         f"{ZOO}/SLOWFAST_8x8_R50.pyth",
     )
-    shard = 32
+    shard = 16
     dim = CLASSES
     hop = None
     has_tokens = False

@@ -56,7 +56,7 @@ class VideoResNet:
 
     stream: Literal["frames"] = "frames"
     checkpoint = Checkpoint(_FILE, f"{ZOO}/{_FILE}")
-    shard = 32
+    shard = 16
     has_tokens = False
 
     def __init__(self, options: Options, weights: Weights, attrs: Mapping[str, Any]) -> None:

@@ -61,14 +61,16 @@ def speed_table(found: Mapping[str, dict[str, Any]]) -> str:
         found: by extractor, the figures of docs/extraction_speed.json.
     """
     lines = [
-        "| extractor | clips | clips/s | hours of media per hour | ours / loop (s) | ratio | machine |",
-        "|---|---:|---:|---:|---:|---:|---|",
+        "| extractor | clips | clips/s | hours of media per hour | loop (s) | decode + extract (s) | ratio "
+        "| extract (s) | ratio | machine |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for name, figures in sorted(found.items()):
         hours = NOTHING if figures["hours_per_hour"] is None else f"{figures['hours_per_hour']:,.0f}"
         lines.append(
-            f"| {name} | {figures['clips']} | {figures['clips_per_second']} | {hours} | {figures['seconds']} / "
-            f"{figures['loop_seconds']} | {figures['ratio']:.2f} | {figures['device']}, {figures['machine']} |"
+            f"| {name} | {figures['clips']:,} | {figures['clips_per_second']} | {hours} | {figures['loop_seconds']} | "
+            f"{figures['seconds']} | {figures['ratio']:.2f} | {figures['extraction_seconds']} | "
+            f"{figures['extraction_ratio']:.2f} | {figures['device']}, {figures['machine']} |"
         )
     return "\n".join([*lines, ""])
 

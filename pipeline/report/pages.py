@@ -69,7 +69,7 @@ def report_pages(scores: Sequence[dict[str, Any]], title: str, primary: str) -> 
         "title": title,
         "lead": lead,
         "primary": primary,
-        "banners": [banner for found in scores if (banner := _banner(found))],
+        "banners": [banner for found in scores for banner in _banners(found)],
         "sections": [_section(found, primary) for found in scores],
         "terms": TERMS,
         "commands": COMMANDS,
@@ -100,16 +100,18 @@ def costs_pages(extracted: Table, trained: Sequence[Table]) -> tuple[str, str]:
     return html, "\n".join([f"# {title}\n", f"{lead}\n", *(table.markdown() for table in tables)])
 
 
-def _banner(scores: dict[str, Any]) -> str:
+def _banners(scores: dict[str, Any]) -> list[str]:
+    """What must be read before any number of a benchmark."""
     name = scores["benchmark"]
-    if scores["synthetic"]:
-        return (
-            f"These numbers come from a synthetic corpus ({name}). They show that the pipeline works; they say nothing "
-            "about how well a method recognises people, and must never be reported as a benchmark."
-        )
-    if scores["random_weights"]:
-        return f"Features of {name} come from a network with random weights: its numbers only test the pipeline."
-    return ""
+    synthetic = (
+        f"These numbers come from a synthetic corpus ({name}). They show that the pipeline works; they say nothing "
+        "about how well a method recognises people, and must never be reported as a benchmark."
+    )
+    untrained = ", ".join(m for m, made in scores["features"].items() if made.get("random_weights"))
+    random = (
+        f"Features of {name} ({untrained}) come from a network with random weights: its numbers only test the pipeline."
+    )
+    return [text for key, text in (("synthetic", synthetic), ("random_weights", random)) if scores[key]]
 
 
 def _section(scores: dict[str, Any], primary: str) -> dict[str, Any]:

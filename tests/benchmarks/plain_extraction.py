@@ -5,31 +5,40 @@ results in memory and saves them once. Networks have the same random weights as 
 """
 
 import csv
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
 RATE = 16_000
+T = TypeVar("T")
+
+
+def copied(found: Iterator[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+    """The same clips several times under names of their own, as often as `BENCH_COPIES` says."""
+    clips = list(found)
+    for copy in range(int(os.environ.get("BENCH_COPIES", "1"))):
+        yield from ((f"{utt_id}_{copy}", content) for utt_id, content in clips)
 
 
 def wavs(folder: Path) -> Iterator[tuple[str, Path]]:
-    return ((path.stem, path) for path in sorted((folder / "wavs").glob("*.wav")))
+    return copied((path.stem, path) for path in sorted((folder / "wavs").glob("*.wav")))
 
 
 def videos(folder: Path) -> Iterator[tuple[str, Path]]:
-    return ((path.stem, path) for path in sorted((folder / "videos").glob("*.mp4")))
+    return copied((path.stem, path) for path in sorted((folder / "videos").glob("*.mp4")))
 
 
 def texts(folder: Path) -> Iterator[tuple[str, str]]:
     with (folder / "texts.csv").open(encoding="utf-8", newline="") as file:
-        yield from ((utt_id, text) for utt_id, text in csv.reader(file) if text)
+        yield from copied((utt_id, text) for utt_id, text in csv.reader(file) if text)
 
 
 def crops(folder: Path) -> Iterator[tuple[str, list[Path]]]:
-    return ((path.name, sorted(path.iterdir())) for path in sorted((folder / "crops").iterdir()))
+    return copied((path.name, sorted(path.iterdir())) for path in sorted((folder / "crops").iterdir()))
 
 
 def _smile(feature_set: str, level: str) -> Callable[[Path], dict[str, Any]]:
@@ -198,9 +207,9 @@ def openface_csv(folder: Path) -> dict[str, Any]:
     import pandas as pd
 
     found = {}
-    for path in sorted((folder / "openface").glob("*.csv")):
+    for utt_id, path in ((path.stem, path) for path in sorted((folder / "openface").glob("*.csv"))):
         table = pd.read_csv(path, skipinitialspace=True)
-        found[path.stem] = table.filter(regex=r"^AU\d+_[rc]$").to_numpy(np.float32)
+        found[utt_id] = table.filter(regex=r"^AU\d+_[rc]$").to_numpy(np.float32)
     return found
 
 
@@ -216,8 +225,8 @@ LOOPS: dict[str, Callable[[Path], dict[str, Any]]] = {
         "BertConfig", "BertModel", hidden_size=384, num_hidden_layers=6, intermediate_size=1536, num_attention_heads=12
     ),
     "glove": glove,
-    "slowfast": _clip_network("create_slowfast"),
-    "video_resnet": _clip_network("create_resnet"),
+    "slowfast": _clip_network("create_slowfast", slowfast_fusion_conv_kernel_size=(7, 1, 1)),
+    "video_resnet": _clip_network("create_resnet", stem_conv_kernel_size=(1, 7, 7), head_pool_kernel_size=(8, 7, 7)),
     "resnet_face": resnet_face,
     "resnet101_frames": resnet101_frames,
     "hog_face": hog_face,

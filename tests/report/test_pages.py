@@ -79,9 +79,16 @@ def test_real_data_are_not_called_synthetic_and_random_weights_are_named(scores:
     html, markdown = report_pages([real], "Title", "UAR")
     assert "synthetic" not in markdown.lower()
     assert '<p class="banner"' not in html
-    random = real | {"random_weights": True}
+    features = scores["features"] | {"audio": scores["features"]["audio"] | {"random_weights": True}}
+    random = real | {"random_weights": True, "features": features}
     assert "Random weights" in auilc_table(random, "UAR", "frames").caption
-    assert "random weights" in report_pages([random], "Title", "UAR")[1]
+    assert "> Features of demo (audio) come from a network with random weights" in report_pages([random], "T", "UAR")[1]
+
+
+def test_a_synthetic_corpus_does_not_hide_random_weights(scores: dict) -> None:
+    features = scores["features"] | {"text": scores["features"]["text"] | {"random_weights": True}}
+    html, markdown = report_pages([scores | {"random_weights": True, "features": features}], "Title", "UAR")
+    assert markdown.count("\n> ") == html.count('<p class="banner"') == 2
 
 
 def test_a_synthetic_corpus_has_a_banner_and_every_table_of_results_says_so(scores: dict) -> None:

@@ -45,6 +45,18 @@ BENCHMARK = """
     missing: {test: {frames: {rates: [0.0, 0.3, 0.6, 0.9]}}}
 """
 ARTIFACTS = ("scores/b.json", "curves/b.csv", "auilc.json", "report.md", "report.html")
+EXTRACTION = {
+    "extractor": "mfcc",
+    "clips": 1300,
+    "hours": 0.5,
+    "seconds": 4.0,
+    "workers": 2,
+    "device": "cpu",
+    "precision": None,
+    "batch": None,
+    "absent": 3,
+    "quarantined": 1,
+}
 UTTERANCES = [f"u{i:02d}" for i in range(12)]
 LABEL = {utt_id: i % 3 for i, utt_id in enumerate(UTTERANCES)}
 TEST = {"one": UTTERANCES[:6], "two": UTTERANCES[6:]}
@@ -107,6 +119,8 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_benchmark()
     for method in ("mlp", "majority"):
         write_method(method)
+    for name in ("t", "a", "v"):
+        write_json(Path(f"metrics/costs/{name}.json"), EXTRACTION | ({"hours": None} if name == "t" else {}))
     return tmp_path
 
 
@@ -162,6 +176,11 @@ def test_costs_do_not_reach_the_report(study: Path) -> None:
     costs()
     before = Path("metrics/report.html").read_bytes()
     assert "| mlp | 3.0 | 0.75 | 100 | 4 | 40 | 2 | cpu |" in Path("metrics/costs.md").read_text()
+    assert (
+        "| a | mfcc | 1,300 | 0.500 | 4.0 | 325.0 | 450 | 3 | 1 | 2 | cpu | – | – |"
+        in Path("metrics/costs.md").read_text()
+    )
+    assert "| t | mfcc | 1,300 | – | 4.0 | 325.0 | – |" in Path("metrics/costs.md").read_text()
     assert 'href="report.html"' in Path("metrics/costs.html").read_text()
     changed = read("metrics/costs/b/mlp.json")
     changed["rows"]["mlp"]["seconds"] = 99.0
@@ -178,6 +197,11 @@ def test_a_cost_that_is_missing_is_named(study: Path) -> None:
         costs()
     Path("metrics/costs/b/mlp.json").unlink()
     with pytest.raises(DataError, match=r"mlp\.json: no such file"):
+        costs()
+    write_json(Path("metrics/costs/a.json"), {"extractor": "mfcc", "clips": 3, "hours": 0.1})
+    with pytest.raises(
+        DataError, match=r"a\.json: KeyError\('seconds'\), expected extractor, clips, .*; extract again"
+    ):
         costs()
 
 
