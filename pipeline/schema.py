@@ -257,9 +257,11 @@ class Score(Section):
 
     Args:
         interval: confidence of intervals.
+        reference: the row that all others are compared with, run by run, or null.
     """
 
     interval: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
+    reference: str | None = None
 
 
 class Report(Section):
