@@ -20,7 +20,7 @@ from pipeline.schema import Rate
 if TYPE_CHECKING:
     from pipeline.training.run import Run
 
-Regime = Literal["complete", "dynamic"]
+Regime = Literal["complete", "dynamic", "moddrop"]
 
 TEST_TIME: dict[str, Any] = {"test_time": True}
 """`Field(json_schema_extra=TEST_TIME)`: the value changes predictions, not training; such variants share a training."""
@@ -30,7 +30,8 @@ class MethodParams(BaseModel):
     """What every method's block in params.yaml may say.
 
     Args:
-        regime: `complete` trains on complete data; `dynamic` draws new frame masks for every epoch.
+        regime: `complete` trains on complete data; `dynamic` draws new frame masks for every epoch; `moddrop` shows
+            every utterance with all modalities and without each of them.
         p_miss: rate of `dynamic`.
         standardize: features are z-scored with the statistics of the training part (present steps only).
         ramp_epochs: epochs over which the share of masked samples grows from 0 to 1 in `dynamic`; 1 = no ramp.
