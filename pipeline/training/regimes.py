@@ -29,17 +29,20 @@ def epoch_masks(params: MethodParams, train: Dataset, run: Run) -> Callable[[int
 
     `dynamic` (MCT-HFR, arXiv 2312.15848, section 4.4.2): every step of a masked utterance is dropped independently with
     probability `p_miss`, anew in every epoch; the share of masked utterances is min(1, (epoch - 1)/(ramp_epochs - 1)).
-    `moddrop`: one modality is missing in every block of `repeated` but the first.
+    `one_to_one`: masks at the rate `p_miss` for everyone, drawn once; none at rate 0. `moddrop`: one modality is
+    missing in every block of `repeated` but the first.
 
     Args:
         params: the regime.
         train: the training part as `repeated` gives it.
         run: streams.
     """
-    if params.regime == "complete":
+    if params.trains_on_complete:
         return lambda epoch: None
-    if params.regime == "moddrop":
-        keep = _blocks(train)
+    if params.regime in {"moddrop", "one_to_one"}:
+        everyone = torch.ones(len(train), dtype=torch.bool, device=train.device)
+        own = run.generator("masks")
+        keep = _blocks(train) if params.regime == "moddrop" else _frames(train, params.p_miss, own, everyone)
         return lambda epoch: keep
     generator = run.generator("masks")
 
@@ -61,7 +64,7 @@ def validation_masks(params: MethodParams, valid: Dataset, run: Run) -> Keep | N
         valid: the validation part as `repeated` gives it.
         run: streams.
     """
-    if params.regime == "complete":
+    if params.trains_on_complete:
         return None
     if params.regime == "moddrop":
         return _blocks(valid)

@@ -124,3 +124,21 @@ def test_moddrop_leaves_out_only_what_a_benchmark_has(make_data: Make) -> None:
 def test_other_regimes_show_every_utterance_once(make_data: Make, regime: str) -> None:
     data = make_data(5)
     assert repeated(MethodParams(regime=regime), data) is data
+
+
+def test_one_to_one_drops_the_same_steps_of_everyone_in_every_epoch(make_data: Make) -> None:
+    data, params = make_data(LONG), MethodParams(regime="one_to_one", p_miss=0.4)
+    masks = epoch_masks(params, data, RUN)
+    first, later = masks(1), masks(7)
+    assert first is not None
+    assert later is not None
+    assert len(masked_utterances(data, first)) == 23
+    for m in MODALITIES:
+        assert torch.equal(first[m], later[m])
+        assert abs((~first[m]).float().mean().item() - 0.4) <= 3 * math.sqrt(0.24 / len(first[m]))
+
+
+def test_one_to_one_at_rate_0_is_complete_training(make_data: Make) -> None:
+    data, params = make_data(10), MethodParams(regime="one_to_one", p_miss=0.0)
+    assert epoch_masks(params, data, RUN)(1) is None
+    assert validation_masks(params, data, RUN) is None
