@@ -343,7 +343,7 @@ def test_every_rate_is_predicted_by_the_model_that_was_trained_at_it(
     np.testing.assert_allclose(each[0], base[0], rtol=0, atol=1e-6)  # other batches, other last bits
     assert np.abs(each[1] - base[1]).max() > 1e-4
     data, bank = load_dataset(paths.benchmark("tiny")), MaskBank(paths.masks("tiny"))
-    (variant,) = variants("mlp", {"hidden": [4], "regime": "one_to_one", "p_miss": 0.5})
+    (variant,) = variants("mlp", {"hidden": (4,), "regime": "one_to_one", "p_miss": 0.5})
     method, scaler = load_method(paths.models("tiny", "mlp") / "each/ses1/1@0.5.safetensors", variant, data)
     masks = bank.masks("ses1", "frames")
     test = scaler.apply(data.take(data.positions(masks.utt_ids)))
