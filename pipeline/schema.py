@@ -249,7 +249,13 @@ class Benchmark(Section):
 
 
 class Training(Section):
-    """What all methods of a study share in training; nothing so far, each method's block says its own."""
+    """What all methods of a study share in training.
+
+    Args:
+        rates: missing rates that regime `one_to_one` trains a model for; test rates must be among them.
+    """
+
+    rates: tuple[Rate, ...] = ()
 
 
 class Score(Section):
@@ -257,9 +263,11 @@ class Score(Section):
 
     Args:
         interval: confidence of intervals.
+        reference: the row that all others are compared with, run by run, or null.
     """
 
     interval: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
+    reference: str | None = None
 
 
 class Report(Section):

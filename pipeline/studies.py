@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from pipeline import paths
-from pipeline.errors import LacunaError
+from pipeline.errors import LacunaError, ParamsError
 from pipeline.extraction.request import check_stream, check_weights, find_weights
-from pipeline.methods.protocol import variants
+from pipeline.methods.protocol import models, variants
 from pipeline.params import Params, options, read_sections
 from pipeline.registry import load, load_generator, names
 
@@ -32,7 +32,7 @@ def code_problems(params: Params) -> list[str]:
             attempt(check_stream, name, features)
             attempt(check_weights, name, features)
     for name, block in params.methods.items():
-        attempt(variants, name, block)
+        attempt(_check_rows, name, block, params)
     if params.benchmarks and not params.methods:
         found.append("params.yaml: methods: empty while there are benchmarks; name at least one, majority for example")
     return found
@@ -89,6 +89,20 @@ def stale_artifacts(params: Params) -> list[Path]:
 def _check_options(kind: str, name: str, values: dict[str, object], where: str, key: str, own: str) -> None:
     module = load(kind, name, f"{where}.{key}")
     options(module.Options, values, f"{where}.{own}")
+
+
+def _check_rows(name: str, block: dict[str, object], params: Params) -> None:
+    """The rows of a method and, for those of `one_to_one`, that every tested rate is trained."""
+    for row in variants(name, block):
+        if row.params.regime == "one_to_one":
+            models(row, params.training.rates)
+            for benchmark, own in params.benchmarks.items():
+                tested = {rate for _, pattern in own.missing.test for rate in getattr(pattern, "rates", ())}
+                if lacking := sorted(tested - set(params.training.rates)):
+                    raise ParamsError(
+                        f"params.yaml: training.rates: {row.row} trains one_to_one, and benchmarks.{benchmark} tests "
+                        f"{', '.join(map(str, lacking))} as well; add what is tested"
+                    )
 
 
 def _check_generator(name: str, generator: str, values: dict[str, object]) -> None:

@@ -11,7 +11,7 @@ from pipeline.execution.device import jobs_at_once
 from pipeline.execution.jobs import run_jobs
 from pipeline.execution.lock import exclusive
 from pipeline.files import read_json
-from pipeline.methods.protocol import variants
+from pipeline.methods.protocol import models, variants
 from pipeline.missing.masks import MaskBank
 from pipeline.params import load_params
 from pipeline.progress import track
@@ -22,14 +22,23 @@ def evaluate(benchmark: str, method: str) -> None:
     """Predict with METHOD on BENCHMARK."""
     params = load_params(benchmarks=benchmark, methods=method)
     rows = variants(method, params.methods[method])
-    folder, models, bank = paths.benchmark(benchmark), paths.models(benchmark, method), paths.masks(benchmark)
+    folder, weights, bank = paths.benchmark(benchmark), paths.models(benchmark, method), paths.masks(benchmark)
     folds = read_json(folder / "folds.json")["folds"]
-    facts = {row.row: read_json(models / row.folder / "facts.json") for row in rows}
+    facts = {row.row: read_json(weights / row.folder / "facts.json") for row in rows}
     scratch = paths.scratch() / "evaluate" / benchmark / method
     seeds = params.benchmarks[benchmark].seeds
     jobs = [
         PredictionJob(
-            folder, bank, row, fold, seed, models / row.folder / fold["name"] / f"{seed}.safetensors", scratch
+            folder,
+            bank,
+            row,
+            fold,
+            seed,
+            tuple(
+                (trained, weights / row.folder / fold["name"] / f"{seed}{model}.safetensors")
+                for model, trained in models(row, params.training.rates).items()
+            ),
+            scratch,
         )
         for row in rows
         if "not_applicable" not in facts[row.row]

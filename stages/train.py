@@ -24,7 +24,8 @@ def train(benchmark: str, method: str) -> None:
         refused = {row.row: refusal(row, folder) for row in rows}
         possible = [row for row in rows if not refused[row.row]]
         seeds = params.benchmarks[benchmark].seeds
-        jobs = list(training_jobs(folder, possible, seeds, (params.seed, benchmark), scratch))
+        words, rates = (params.seed, benchmark), params.training.rates
+        jobs = list(training_jobs(folder, possible, seeds, words, scratch, rates))
         unique = {job.key: job for job in jobs}
         waiting = [job for job in unique.values() if not job.finished]
         if len(waiting) < len(unique):
@@ -35,9 +36,9 @@ def train(benchmark: str, method: str) -> None:
             for job in jobs:
                 place = target / job.variant.folder / job.fold["name"]
                 place.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(job.weights, place / f"{job.seed}.safetensors")
+                shutil.copyfile(job.weights, place / f"{job.seed}{job.model}.safetensors")
                 record = read_json(job.record)
-                write_json(place / f"{job.seed}.json", record["history"])
+                write_json(place / f"{job.seed}{job.model}.json", record["history"])
                 write_json(target / job.variant.folder / "facts.json", record["facts"])
             for row in rows:
                 if refused[row.row]:

@@ -77,6 +77,17 @@ def test_a_benchmark_needs_a_method(study: dict[str, Any], loaded: Callable[[], 
     assert code_problems(loaded()) == []
 
 
+def test_what_one_to_one_is_tested_on_must_be_trained(study: dict[str, Any], loaded: Callable[[], Params]) -> None:
+    study["methods"]["mlp"]["variants"] = {"each": {"regime": "one_to_one"}}
+    (line,) = code_problems(loaded())
+    assert line.startswith("params.yaml: training.rates: empty, but mlp:each trains one_to_one, a model per rate")
+    study["training"] = {"rates": [0.0, 0.9]}
+    (line,) = code_problems(loaded())
+    assert "training.rates: mlp:each trains one_to_one, and benchmarks.tiny tests 0.5 as well" in line
+    study["training"] = {"rates": [0.0, 0.5, 0.9]}
+    assert code_problems(loaded()) == []
+
+
 def test_a_corpus_that_is_missing_or_empty_is_named_and_one_to_be_generated_is_not(
     study: dict[str, Any], loaded: Callable[[], Params]
 ) -> None:

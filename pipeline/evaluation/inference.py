@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from pipeline.data.dataset import Dataset
 from pipeline.data.scaling import Scaler
-from pipeline.errors import DataError
+from pipeline.errors import DataError, ParamsError
 from pipeline.execution.device import compute_device, start_computing
 from pipeline.files import atomic, sha256
 from pipeline.methods.protocol import Method, Spec, Variant, build
@@ -39,7 +40,7 @@ class PredictionJob:
         variant: method and parameters.
         fold: an entry of folds.json; its test part is predicted.
         seed: of the training.
-        weights: of the trained model.
+        models: the row's models with the files of their weights: one, or with `one_to_one` one per rate.
         scratch: folder of finished predictions.
     """
 
@@ -48,7 +49,7 @@ class PredictionJob:
     variant: Variant
     fold: dict[str, Any]
     seed: int
-    weights: Path
+    models: tuple[tuple[Variant, Path], ...]
     scratch: Path
 
     @property
@@ -61,7 +62,7 @@ class PredictionJob:
             self.variant.params.model_dump(mode="json"),
             self.fold["name"],
             self.fold["test"],
-            sha256(self.weights),
+            [(variant.params.model_dump(mode="json"), sha256(path)) for variant, path in self.models],
             sha256(self.bank),
             compute_device().type,
         ]
@@ -85,13 +86,57 @@ def predict_one(job: PredictionJob) -> Path:
     masks = [bank.masks(name, pattern) for pattern in patterns]
     if any(pattern.utt_ids != job.fold["test"] for pattern in masks):
         raise DataError(f"{job.bank}: drawn for other test utterances of fold {name}; run the mask stage again")
-    method, scaler = load_method(job.weights, job.variant, data)
-    if method.network is not None:
-        method.network.to(device)
-    test = scaler.apply(data.take(data.positions(job.fold["test"]))).to(device)
+    test = data.take(data.positions(job.fold["test"]))
+    scores: dict[str, npt.NDArray[np.float32]] = {}
+    for number, (variant, path) in enumerate(job.models):
+        own = [_own(m.conditions, job.models, number, p) for p, m in zip(patterns, masks, strict=True)]
+        if not any(own):
+            continue
+        method, scaler = load_method(path, variant, data)
+        if method.network is not None:
+            method.network.to(device)
+        parts = [_conditions(pattern, places) for pattern, places in zip(masks, own, strict=True)]
+        found = predict_masked(method, scaler.apply(test).to(device), parts)
+        for pattern, places, whole, part in zip(patterns, own, masks, found, strict=True):
+            every = scores.setdefault(pattern, np.full((len(whole.conditions), *part.shape[1:]), np.nan, np.float32))
+            every[places] = part
     with atomic(result) as temporary:
-        save_file(dict(zip(patterns, predict_masked(method, test, masks), strict=True)), temporary)
+        save_file(scores, temporary)
     return result
+
+
+def _own(conditions: list[str], models: Sequence[tuple[Variant, Path]], number: int, pattern: str) -> list[int]:
+    """Positions of the conditions that one of several models is for; what is no missing rate is the first model's.
+
+    Raises:
+        ParamsError: a rate that no model was trained for.
+    """
+    tested = [_rate(condition) for condition in conditions]
+    if len(models) == 1 or None in tested:
+        return list(range(len(conditions))) if number == 0 else []
+    trained = [variant.params.p_miss for variant, _ in models]
+    for rate in tested:
+        if rate not in trained:
+            raise ParamsError(
+                f"params.yaml: training.rates: {rate} is tested under {pattern}, but {models[0][0].row} is trained "
+                f"one_to_one at {', '.join(map(str, trained))}; add it there"
+            )
+    return [place for place, rate in enumerate(tested) if rate == trained[number]]
+
+
+def _rate(condition: str) -> float | None:
+    try:
+        return float(condition)
+    except ValueError:
+        return None
+
+
+def _conditions(masks: Masks, places: list[int]) -> Masks:
+    """The masks of some conditions."""
+    if len(places) == len(masks.conditions):
+        return masks
+    keep = {m: kept[places] for m, kept in masks.keep.items()}
+    return Masks(masks.utt_ids, [masks.conditions[place] for place in places], keep)
 
 
 def load_method(path: Path, variant: Variant, data: Dataset) -> tuple[Method, Scaler]:

@@ -80,9 +80,7 @@ def measure(runs: Sequence[ScoredRun], value: Callable[[Counts], Values], confid
     pools = [np.sum([run.counts for run in runs if run.seed == seed], axis=0) for seed in seeds]
     pooled = np.mean([np.atleast_2d(value(pool)).mean(-1) for pool in pools], axis=0)
     columns = {"mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high, "pooled": pooled}
-    return [
-        {"n": found.n, **{name: _number(values[c]) for name, values in columns.items()}} for c in range(len(pooled))
-    ]
+    return [{"n": found.n, **{name: number(values[c]) for name, values in columns.items()}} for c in range(len(pooled))]
 
 
 def score_pattern(conditions: list[str], runs: Sequence[ScoredRun], confidence: float) -> list[dict[str, Any]]:
@@ -95,7 +93,7 @@ def score_pattern(conditions: list[str], runs: Sequence[ScoredRun], confidence: 
             "condition": condition,
             "metrics": {name: values[c] for name, values in metrics.items()},
             "confusion": counts.sum((0, 2))[c].tolist(),
-            "single_class": _number(single[c]),
+            "single_class": number(single[c]),
         }
         for c, condition in enumerate(conditions)
     ]
@@ -168,6 +166,6 @@ CURVE_COLUMNS = ["row", "rate", *(name + suffix for name in METRICS for suffix i
 """Columns of the curves."""
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
     """A JSON number: rounded so that files are readable; None for NaN."""
     return None if math.isnan(value) else round(float(value), _DIGITS)

@@ -117,38 +117,34 @@ def draws(speakers: Sequence[str], times: int = BOOTSTRAPS) -> npt.NDArray[np.in
 
 def bootstrap(
     labels: Labels,
-    predicted: Sequence[Labels],
+    predicted: Labels,
     weights: npt.NDArray[np.int64],
     classes: int,
     measure: Callable[[Counts], Values],
 ) -> Values:
-    """Distribution of a measure of pooled predictions over bootstrap samples.
+    """Distribution of a measure over bootstrap samples.
 
     Args:
-        labels: `(n,)` true classes of all tested utterances.
-        predicted: per seed, the predicted classes `(C, R, n)` under C conditions and R repeats.
+        labels: `(n,)` true classes.
+        predicted: `(C, R, n)` predicted classes under C conditions and R repeats.
         weights: `(B, n)` of `draws`.
         classes: K.
-        measure: from counts `(C, R, K, K)` to one number.
+        measure: from counts `(B, C, R, K, K)` to `(B, ...)`.
 
     Returns:
-        `(B,)` float64, averaged over seeds; NaN where a sample lacks what the measure needs.
+        `(B, ...)` float64.
     """
-    found = np.empty((len(predicted), len(weights)))
-    for seed, guess in enumerate(predicted):
-        lead = guess.shape[:-1]
-        matrices = int(np.prod(lead))
-        cells = np.arange(matrices)[:, None] * classes**2 + labels * classes + guess.reshape(matrices, -1)
-        for b, weight in enumerate(weights):
-            drawn = np.broadcast_to(weight, cells.shape)
-            counts = np.bincount(cells.ravel(), drawn.ravel(), minlength=matrices * classes**2)
-            found[seed, b] = measure(np.rint(counts).astype(np.int64).reshape(*lead, classes, classes))
-    mean: Values = found.mean(0)
-    return mean
+    drawn = weights.astype(np.float32)  # exact up to 2^24 utterances
+    cells = np.eye(classes**2, dtype=np.float32)
+    lead = predicted.shape[:-1]
+    counts = np.empty((len(weights), *lead, classes**2), np.int64)
+    for place in np.ndindex(*lead):
+        counts[(slice(None), *place)] = drawn @ cells[labels * classes + predicted[place]]
+    return measure(counts.reshape(len(weights), *lead, classes, classes))
 
 
 def percentile_interval(samples: npt.ArrayLike, confidence: float) -> tuple[float, float]:
-    """The middle `confidence` of bootstrap samples `(B,)`; NaN where there is none."""
+    """The middle `confidence` of bootstrap samples `(B,)`, NaN left out."""
     values = np.asarray(samples, np.float64)
     values = values[~np.isnan(values)]
     if not len(values):

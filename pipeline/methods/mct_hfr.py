@@ -181,7 +181,7 @@ class _Network(nn.Module):
     def __init__(self, params: Params, spec: Spec) -> None:
         super().__init__()
         present = list(spec.available)
-        restores = params.regime != "complete" and params.p_miss > 0
+        restores = not params.trains_on_complete and params.p_miss > 0
         width = params.width
         front_ends = {
             m: FrontEnd(spec.dims[m], width, getattr(params.kernels, m), params.embed_dropout, params.pe_skip_zero)

@@ -76,7 +76,7 @@ class MLP:
         batch = vectors.batch(torch.arange(len(vectors)))
         for filler in (self._filler, self._training_filler):
             filler.fit(*_vectors(batch))
-        if self.params.regime == "complete":  # nothing is masked, so the means can be taken once
+        if self.params.trains_on_complete:  # nothing is masked, so the means can be taken once
             train, valid = vectors, _vector_dataset(valid) if valid else None
 
         def logits(batch: Batch) -> Tensor:

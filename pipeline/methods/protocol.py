@@ -1,8 +1,8 @@
 """What a method is: `Params` and one class in a file of pipeline/methods, and how its variants are named."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
@@ -20,7 +20,7 @@ from pipeline.schema import Rate
 if TYPE_CHECKING:
     from pipeline.training.run import Run
 
-Regime = Literal["complete", "dynamic"]
+Regime = Literal["complete", "one_to_one", "dynamic", "moddrop"]
 
 TEST_TIME: dict[str, Any] = {"test_time": True}
 """`Field(json_schema_extra=TEST_TIME)`: the value changes predictions, not training; such variants share a training."""
@@ -30,8 +30,10 @@ class MethodParams(BaseModel):
     """What every method's block in params.yaml may say.
 
     Args:
-        regime: `complete` trains on complete data; `dynamic` draws new frame masks for every epoch.
-        p_miss: rate of `dynamic`.
+        regime: `complete` trains on complete data; `one_to_one` trains a model per rate of `training.rates`, on frame
+            masks that are drawn once; `dynamic` draws new frame masks for every epoch; `moddrop` shows every utterance
+            with all modalities and without each of them.
+        p_miss: rate of `dynamic`; in `one_to_one` each model has its own.
         standardize: features are z-scored with the statistics of the training part (present steps only).
         ramp_epochs: epochs over which the share of masked samples grows from 0 to 1 in `dynamic`; 1 = no ramp.
     """
@@ -42,6 +44,11 @@ class MethodParams(BaseModel):
     p_miss: Rate = 0.2
     ramp_epochs: PositiveInt = 5
     standardize: bool = True
+
+    @property
+    def trains_on_complete(self) -> bool:
+        """Whether nothing is masked in training: regime `complete`, and `one_to_one` at rate 0."""
+        return self.regime == "complete" or (self.regime == "one_to_one" and self.p_miss == 0)
 
 
 class NeuralParams(MethodParams):
@@ -220,6 +227,31 @@ def variants(method: str, block: Mapping[str, Any]) -> list[Variant]:
     if found:
         raise ParamsError("\n".join(found))
     return rows
+
+
+def models(variant: Variant, rates: Sequence[float]) -> dict[str, Variant]:
+    """The models behind a row, by what their files' names have after the seed: one, or one per rate.
+
+    Args:
+        variant: the row.
+        rates: `training.rates`.
+
+    Raises:
+        ParamsError: `one_to_one` without rates.
+
+    >>> list(models(Variant("mlp", "mlp", MethodParams(regime="one_to_one")), [0.0, 0.5]))
+    ['@0.0', '@0.5']
+    """
+    if variant.params.regime != "one_to_one":
+        return {"": variant}
+    if not rates:
+        raise ParamsError(
+            f"params.yaml: training.rates: empty, but {variant.row} trains one_to_one, a model per rate; name the rates"
+        )
+    return {
+        f"@{float(rate)}": replace(variant, params=variant.params.model_copy(update={"p_miss": float(rate)}))
+        for rate in sorted(rates)
+    }
 
 
 def not_applicable(variant: Variant, spec: Spec) -> str | None:

@@ -10,6 +10,7 @@ from plotly.offline import get_plotlyjs
 
 from pipeline.report import results, setting
 from pipeline.report.curves import figures
+from pipeline.report.statistics import statistics_tables
 from pipeline.report.table import Table
 
 COMMANDS = (
@@ -125,6 +126,7 @@ def _section(scores: dict[str, Any], primary: str) -> dict[str, Any]:
         "auilc": [results.auilc_table(scores, primary, pattern) for pattern in patterns],
         "curves": [results.curve_table(scores, primary, pattern) for pattern in patterns],
         "figures": figures(scores),
+        "statistics": statistics_tables(scores, primary),
         "sets": results.set_tables(scores, primary),
         "confusions": results.confusions(scores, primary),
         "models": setting.model_table(scores, primary),

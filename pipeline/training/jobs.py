@@ -7,7 +7,7 @@ variant of a method trains that variant only.
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from pipeline.data.scaling import Scaler
 from pipeline.data.store import FeatureStore
 from pipeline.execution.device import compute_device, start_computing
 from pipeline.files import atomic, read_json, sha256, write_json
-from pipeline.methods.protocol import Spec, Variant, build, not_applicable
+from pipeline.methods.protocol import Spec, Variant, build, models, not_applicable
 from pipeline.registry import sources_sha256
 from pipeline.training.cost import multiply_accumulates, parameters, peak_memory_mib
 from pipeline.training.run import Run
@@ -41,6 +41,7 @@ class TrainingJob:
         words: root seed and benchmark.
         fingerprint: hash of the features, the labels and the code.
         scratch: folder of finished trainings.
+        model: of several behind one row, what its files' names have after the seed; see `models`.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class TrainingJob:
     words: tuple[int | str, ...]
     fingerprint: str
     scratch: Path
+    model: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -82,16 +84,22 @@ class TrainingJob:
 
 
 def training_jobs(
-    folder: Path, variants: list[Variant], seeds: tuple[int, ...] | str, words: tuple[int | str, ...], scratch: Path
+    folder: Path,
+    variants: list[Variant],
+    seeds: tuple[int, ...] | str,
+    words: tuple[int | str, ...],
+    scratch: Path,
+    rates: Sequence[float] = (),
 ) -> Iterator[TrainingJob]:
-    """The jobs of some variants of one method, in the order variant, fold, seed."""
+    """The jobs of some variants of one method by variant, fold, seed and model; `rates` as `models` takes it."""
     folds = read_json(folder / "folds.json")["folds"]
     for variant in variants:
         fingerprint = benchmark_fingerprint(folder, "pipeline.training.jobs", f"pipeline.methods.{variant.method}")
         for fold in folds:
             own = {"name": fold["name"], "train": fold["train"], "valid": fold["valid"]}
             for seed in fold_seeds(seeds, fold):
-                yield TrainingJob(folder, variant, own, seed, words, fingerprint, scratch)
+                for model, trained in models(variant, rates).items():
+                    yield TrainingJob(folder, trained, own, seed, words, fingerprint, scratch, model)
 
 
 def fold_seeds(seeds: tuple[int, ...] | str, fold: dict[str, Any]) -> tuple[int, ...]:

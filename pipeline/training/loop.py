@@ -13,7 +13,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.errors import ContractError
 from pipeline.methods.protocol import NeuralParams
 from pipeline.training.batches import by_length, shuffled
-from pipeline.training.regimes import Keep, epoch_masks, validation_masks
+from pipeline.training.regimes import Keep, epoch_masks, repeated, validation_masks
 from pipeline.training.run import Run
 
 _EVALUATION_BATCH = 128
@@ -48,7 +48,8 @@ def fit_network(
     Raises:
         ContractError: the training or validation loss is not finite.
     """
-    train, valid = train.to(run.device), valid.to(run.device) if valid is not None else None
+    train = repeated(params, train.to(run.device))
+    valid = repeated(params, valid.to(run.device)) if valid is not None else None
     network.to(run.device)
     optimizer = _optimizer(network, params)
     plateau = (

@@ -32,11 +32,13 @@ SMALL: dict[str, dict[str, Any]] = {
 """Widths and epochs that make the suite quick; a method that is not here is tested with its defaults."""
 
 ALSO: dict[str, dict[str, Any]] = {
+    "intra_attention:moddrop": {"regime": "moddrop"},
     "intra_attention:masked": {"mask_padding": True, "audio_out": None},
     "mct_hfr:code": {"preset": "code"},
     "mct_hfr:complete": {"regime": "complete"},
     "mct_hfr:mct": {"lfi": False, "gfa": False},
     "mlp:mean": {"filler": "mean"},
+    "mlp:moddrop": {"regime": "moddrop"},
 }
 
 CONSTANT = {"majority"}

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.data.predictions import PredictionStore, write_predictions
 from pipeline.evaluation.classification import METRICS
+from pipeline.evaluation.comparison import curves, statistics
 from pipeline.evaluation.scores import score_row
 
 SETS = ["t", "a", "v", "ta", "tv", "av", "tav"]
@@ -64,6 +65,9 @@ def scores(tmp_path: Path) -> dict[str, Any]:
                         writer.add(row, fold, seed, pattern, RATES, draw(accuracy, (10, 2)))
                     writer.add(row, fold, seed, "modalities", SETS, draw(accuracy, (7, 1)))
     with PredictionStore(tmp_path / "p.h5") as store:
-        rows = [score_row(store, info, 2, 0.95) for info in store.rows]
+        speakers = {utt_id: utt_id[-1] for fold in store.folds for utt_id in fold.utt_ids}
+        compared = {info.row: curves(store, info, 2, 0.95, speakers) for info in store.rows}
+        beside = statistics(compared, "fair", 0.95)
+        rows = [score_row(store, info, 2, 0.95) | beside[info.row] for info in store.rows]
     optimum = dict.fromkeys(SETS, rows[1]["patterns"]["frames"]["conditions"][0]["metrics"])
-    return {**_facts(), "planted_optimum": optimum, "rows": rows}
+    return {**_facts(), "planted_optimum": optimum, "reference": "fair", "rows": rows}

@@ -239,7 +239,7 @@ def test_markdown_has_no_raw_markup_and_whole_tables(scores: dict) -> None:
     assert "{%" not in markdown
     assert "\n\n\n\n" not in markdown
     blocks = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("| ")]
-    assert len(blocks) == 8
+    assert len(blocks) == 12
     for block in blocks:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block}) == 1
 

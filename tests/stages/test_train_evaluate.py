@@ -16,7 +16,7 @@ import torch
 from pipeline import paths
 from pipeline.data.dataset import load_dataset
 from pipeline.data.predictions import PredictionStore
-from pipeline.errors import DataError
+from pipeline.errors import DataError, ParamsError
 from pipeline.evaluation import inference
 from pipeline.evaluation.inference import load_method
 from pipeline.execution.lock import exclusive
@@ -299,3 +299,76 @@ def test_an_evaluation_that_was_interrupted_goes_on_where_it_was(
     evaluate("tiny", "majority")
     assert len(predicted) == 4  # one per fold: the seeds make no difference to a majority
     assert paths.predictions("tiny", "majority").read_bytes() == whole
+
+
+def one_to_one(study: dict[str, Any], rates: list[float]) -> None:
+    study["training"] = {"rates": rates}
+    study["methods"]["mlp"] = {
+        "hidden": [4], "epochs": 3, "batch_size": 8, "learning_rate": 0.01,
+        "variants": {"each": {"regime": "one_to_one"}},
+    }  # fmt: skip
+
+
+def frames(row: str, seed: int = 1) -> tuple[list[str], np.ndarray]:
+    with PredictionStore(paths.predictions("tiny", "mlp")) as store:
+        return store.scores(row, "ses1", seed, "frames")
+
+
+def test_one_to_one_has_a_model_per_rate_and_at_rate_0_is_complete_training(
+    benchmark: Path, study: dict[str, Any], write_params: Callable[[Any, Path], Path]
+) -> None:
+    one_to_one(study, [0.0, 0.5, 0.9])
+    write_params(study, benchmark / "params.yaml")
+    train("tiny", "mlp")
+    folder = paths.models("tiny", "mlp")
+    names = {path.name for path in (folder / "each" / "ses1").glob("*.safetensors")}
+    assert names == {f"{seed}@{rate}.safetensors" for seed in (1, 2) for rate in (0.0, 0.5, 0.9)}
+    complete = (folder / "base" / "ses1" / "1.safetensors").read_bytes()
+    assert (folder / "each" / "ses1" / "1@0.0.safetensors").read_bytes() == complete
+    assert (folder / "each" / "ses1" / "1@0.5.safetensors").read_bytes() != complete
+    costs = read_json(paths.costs("tiny", "mlp"))["rows"]
+    assert (costs["mlp"]["models"], costs["mlp:each"]["models"]) == (8, 24)
+
+
+def test_every_rate_is_predicted_by_the_model_that_was_trained_at_it(
+    benchmark: Path, study: dict[str, Any], write_params: Callable[[Any, Path], Path]
+) -> None:
+    one_to_one(study, [0.0, 0.5, 0.9])
+    write_params(study, benchmark / "params.yaml")
+    train("tiny", "mlp")
+    evaluate("tiny", "mlp")
+    conditions, each = frames("mlp:each")
+    _, base = frames("mlp")
+    assert conditions == ["0.0", "0.5"]
+    np.testing.assert_allclose(each[0], base[0], rtol=0, atol=1e-6)  # other batches, other last bits
+    assert np.abs(each[1] - base[1]).max() > 1e-4
+    data, bank = load_dataset(paths.benchmark("tiny")), MaskBank(paths.masks("tiny"))
+    (variant,) = variants("mlp", {"hidden": (4,), "regime": "one_to_one", "p_miss": 0.5})
+    method, scaler = load_method(paths.models("tiny", "mlp") / "each/ses1/1@0.5.safetensors", variant, data)
+    masks = bank.masks("ses1", "frames")
+    test = scaler.apply(data.take(data.positions(masks.utt_ids)))
+    np.testing.assert_allclose(each[1], inference.predict_masked(method, test, [masks])[0][1], rtol=0, atol=1e-6)
+    with PredictionStore(paths.predictions("tiny", "mlp")) as store:
+        alike = [store.scores(row, "ses1", 1, "modalities")[1] for row in ("mlp", "mlp:each")]
+    np.testing.assert_allclose(*alike, rtol=0, atol=1e-6)  # sets of modalities are no rates: the model of the lowest rate
+
+
+def test_a_rate_that_is_tested_and_not_trained_is_refused(
+    benchmark: Path, study: dict[str, Any], write_params: Callable[[Any, Path], Path]
+) -> None:
+    one_to_one(study, [0.0, 0.9])
+    write_params(study, benchmark / "params.yaml")
+    train("tiny", "mlp")
+    with pytest.raises(
+        ParamsError, match=r"training\.rates: 0\.5 is tested under frames, but mlp:each is trained one_to"
+    ):
+        evaluate("tiny", "mlp")
+
+
+def test_one_to_one_without_rates_is_refused(
+    benchmark: Path, study: dict[str, Any], write_params: Callable[[Any, Path], Path]
+) -> None:
+    one_to_one(study, [])
+    write_params(study, benchmark / "params.yaml")
+    with pytest.raises(ParamsError, match=r"training\.rates: empty, but mlp:each trains one_to_one"):
+        train("tiny", "mlp")

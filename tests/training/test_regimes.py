@@ -9,7 +9,7 @@ import torch
 from pipeline.data.dataset import Dataset
 from pipeline.data.modalities import MODALITIES
 from pipeline.methods.protocol import MethodParams
-from pipeline.training.regimes import epoch_masks, validation_masks
+from pipeline.training.regimes import epoch_masks, repeated, validation_masks
 from pipeline.training.run import Run
 
 Make = Callable[..., Dataset]
@@ -91,3 +91,54 @@ def test_masks_do_not_touch_the_global_generator(make_data: Make) -> None:
     state = torch.get_rng_state()
     epoch_masks(MethodParams(regime="dynamic"), make_data(10), RUN)(3)
     assert torch.equal(state, torch.get_rng_state())
+
+
+MODDROP = MethodParams(regime="moddrop")
+
+
+def test_moddrop_has_every_utterance_complete_and_without_each_modality_in_turn(make_data: Make) -> None:
+    data = make_data(10)
+    shown = repeated(MODDROP, data)
+    assert len(shown) == 40
+    assert shown.ids == data.ids * 4
+    assert torch.equal(shown.labels, data.labels.repeat(4))
+    for masks in (epoch_masks(MODDROP, shown, RUN)(3), validation_masks(MODDROP, shown, RUN)):
+        assert masks is not None
+        for place, missing in enumerate([None, *MODALITIES]):
+            batch = shown.batch(torch.arange(10 * place, 10 * place + 10), masks)
+            for m in MODALITIES:
+                assert torch.equal(batch.observed[m], batch.present[m] & (m != missing))
+
+
+def test_moddrop_leaves_out_only_what_a_benchmark_has(make_data: Make) -> None:
+    pair = make_data({"text": [0] * 6, "audio": [4] * 6, "vision": [3] * 6})
+    assert len(repeated(MODDROP, pair)) == 18
+    alone = make_data({"text": [0] * 6, "audio": [4] * 6, "vision": [0] * 6})
+    assert len(repeated(MODDROP, alone)) == 6
+    keep = epoch_masks(MODDROP, alone, RUN)(1)
+    assert keep is not None
+    assert keep["audio"].all()
+
+
+@pytest.mark.parametrize("regime", ["complete", "dynamic"])
+def test_other_regimes_show_every_utterance_once(make_data: Make, regime: str) -> None:
+    data = make_data(5)
+    assert repeated(MethodParams(regime=regime), data) is data
+
+
+def test_one_to_one_drops_the_same_steps_of_everyone_in_every_epoch(make_data: Make) -> None:
+    data, params = make_data(LONG), MethodParams(regime="one_to_one", p_miss=0.4)
+    masks = epoch_masks(params, data, RUN)
+    first, later = masks(1), masks(7)
+    assert first is not None
+    assert later is not None
+    assert len(masked_utterances(data, first)) == 23
+    for m in MODALITIES:
+        assert torch.equal(first[m], later[m])
+        assert abs((~first[m]).float().mean().item() - 0.4) <= 3 * math.sqrt(0.24 / len(first[m]))
+
+
+def test_one_to_one_at_rate_0_is_complete_training(make_data: Make) -> None:
+    data, params = make_data(10), MethodParams(regime="one_to_one", p_miss=0.0)
+    assert epoch_masks(params, data, RUN)(1) is None
+    assert validation_masks(params, data, RUN) is None
