@@ -19,30 +19,18 @@ is an error.
 """
 
 import re
-import time
 import unicodedata
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.errors import DataError
-from pipeline.execution.lock import exclusive
 from pipeline.extraction.weights import Checkpoint
+from pipeline.extraction.word_vectors import LEFT_OUT, WordTable, converted, width, word_table
 from pipeline.extractors.protocol import ExtractorOptions, Features
-from pipeline.files import atomic, sha256
-from pipeline.paths import scratch
-from pipeline.progress import track
 
-_FORMAT = 1
-_BLOCK = 4096
-_LEFT_OUT = ("repeated", "with a space", "not UTF-8")
-_MARK = b"\xef\xbb\xbf"
 _ASCII = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "…": "...", "–": "--", "—": "--"})
 _TOKEN = re.compile(
     r"""(?:[^\W\d_]\.){2,}             # U.S.
@@ -85,7 +73,7 @@ class Glove:
         """
         self._lower_case = options.lower_case
         self._text = weights
-        self.dim = _width(weights)
+        self.dim = width(weights)
 
     def prepare(self, utt_id: str, content: str) -> list[str]:
         """The words of a text; none for white space."""
@@ -111,20 +99,16 @@ class Glove:
         if not self._converted.is_file():
             return []
         counts = self._table.counts
-        left_out = ", ".join(f"{counts[what]} {what}" for what in _LEFT_OUT if counts[what]) or "none"
+        left_out = ", ".join(f"{counts[what]} {what}" for what in LEFT_OUT if counts[what]) or "none"
         return [f"{self._text.name}: {counts['words']} words of {self.dim} features; left out: {left_out}"]
 
     @cached_property
     def _converted(self) -> Path:
-        return scratch() / "glove" / f"{sha256(self._text)}-{_FORMAT}.h5"
+        return converted(self._text)
 
     @cached_property
-    def _table(self) -> "_Table":
-        if not self._converted.is_file():
-            with _alone(self._converted.parent):
-                if not self._converted.is_file():  # another process may have been first
-                    _convert(self._text, self.dim, self._converted)
-        return _Table(self._converted)
+    def _table(self) -> WordTable:
+        return word_table(self._text, self.dim, self._converted)
 
 
 def split_words(text: str) -> list[str]:
@@ -146,118 +130,3 @@ def split_words(text: str) -> list[str]:
             endings.insert(0, parts[2])
         words += [word, *endings]
     return words
-
-
-class _Table:
-    """The converted file, mapped into memory."""
-
-    def __init__(self, path: Path) -> None:
-        import h5py
-
-        with h5py.File(path) as file:
-            mapped = {
-                name: np.memmap(path, data.dtype, "r", data.id.get_offset(), data.shape).view(np.ndarray)
-                for name, data in file.items()
-            }
-            self.counts = {str(what): int(count) for what, count in file.attrs.items()}
-        self.values: npt.NDArray[np.float32] = mapped["values"]
-        self._letters, self._starts, self._rows = mapped["letters"], mapped["starts"], mapped["rows"]
-
-    def row(self, word: str) -> int:
-        """Where the vector of a word is in `values`; -1 where the file lacks the word."""
-        wanted = word.encode()
-        place = bisect_left(range(len(self._rows)), wanted, key=self._word)
-        return int(self._rows[place]) if place < len(self._rows) and self._word(place) == wanted else -1
-
-    def _word(self, place: int) -> bytes:
-        return bytes(self._letters[self._starts[place] : self._starts[place + 1]])
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process or thread converts."""
-    with ExitStack() as held:
-        while True:
-            try:
-                held.enter_context(exclusive(folder))
-                break
-            except DataError:
-                time.sleep(0.2)
-        yield
-
-
-def _convert(text: Path, dim: int, target: Path) -> None:
-    """Write vectors in the order of the file and an index of its words: sorted, joined, with the row of each."""
-    import h5py
-
-    with text.open("rb") as file:
-        lines = sum(1 for _ in file)
-    words: list[bytes] = []
-    with text.open("rb") as file, atomic(target) as temporary, h5py.File(temporary, "w", libver="latest") as table:
-        values = table.create_dataset("values", (lines, dim), "<f4")  # contiguous: it can be mapped
-        block = np.empty((_BLOCK, dim), np.float32)
-        for row, line in enumerate(track(file, f"glove: {text.name}", "words", lines)):
-            word, block[row % _BLOCK] = _parse(text, row + 1, line, dim)
-            words.append(word)
-            if (row + 1) % _BLOCK == 0 or row + 1 == lines:
-                first = row - row % _BLOCK
-                values[first : row + 1] = block[: row + 1 - first]
-        rows, counts = _index(words)
-        if not len(rows):
-            raise DataError(f"{text}: found no word without a space and in UTF-8, expected GloVe's; get another file")
-        table["letters"] = np.frombuffer(b"".join(words[row] for row in rows), np.uint8)
-        table["starts"] = np.cumsum([0, *(len(words[row]) for row in rows)], dtype=np.int64)
-        table["rows"] = rows
-        table.attrs.update(counts)
-
-
-def _index(words: Sequence[bytes]) -> tuple[npt.NDArray[np.int64], dict[str, int]]:
-    """Rows of the words that can be found, in the order of the words, and how many of what there are."""
-    counts = dict.fromkeys(("words", *_LEFT_OUT), 0)
-    rows: list[int] = []
-    for row in sorted(range(len(words)), key=words.__getitem__):  # stable: of equal words the first stays first
-        word = words[row]
-        if b" " in word:
-            counts["with a space"] += 1
-        elif rows and words[rows[-1]] == word:
-            counts["repeated"] += 1
-        elif word.decode(errors="ignore").encode() != word:
-            counts["not UTF-8"] += 1
-        else:
-            rows.append(row)
-    counts["words"] = len(rows)
-    return np.array(rows, np.int64), counts
-
-
-def _width(text: Path) -> int:
-    """How many numbers follow the word of the first line."""
-    with text.open("rb") as file:
-        line = file.readline(1 << 20)
-    parts = line.removeprefix(_MARK).split()
-    if len(parts) == 2 and all(part.isdigit() for part in parts):
-        raise DataError(f"{text}: line 1 is the header of word2vec's format, expected a word; delete that line")
-    dim = line.rstrip(b" \r\n").count(b" ")
-    _parse(text, 1, line, dim)
-    return dim
-
-
-def _parse(text: Path, number: int, line: bytes, dim: int) -> tuple[bytes, npt.NDArray[np.float32]]:
-    """The word and the vector of a line."""
-    word, *numbers = line.removeprefix(_MARK if number == 1 else b"").rstrip(b" \r\n").rsplit(b" ", dim or 1)
-    vector = _floats(numbers)
-    last = word.split(b" ")[1:][-1:]  # of a word with a space: a number too many, or nothing between two spaces?
-    too_many = last == [b""] or (bool(last) and _floats(last) is not None)
-    if vector is None or len(vector) != dim or not dim or too_many:
-        raise DataError(
-            f"{text}: line {number} is {line[:40]!r}..., expected a word and {dim or 'its'} numbers separated by "
-            "single spaces; unpack or download the file again from https://nlp.stanford.edu/projects/glove/"
-        )
-    return word, vector
-
-
-def _floats(numbers: Sequence[bytes]) -> npt.NDArray[np.float32] | None:
-    try:
-        vector = np.array(numbers, np.float32)
-    except ValueError:
-        return None
-    return vector if np.isfinite(vector).all() else None

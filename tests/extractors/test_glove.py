@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.extractors import glove
+from pipeline.extraction import word_vectors
 from pipeline.extractors.glove import Glove, Options, split_words
 from pipeline.files import sha256
 
@@ -24,9 +24,10 @@ VECTORS[1] = [-0.125, 2.5, 0.0, 1e-3, -7.75]
 DYING = """
 import os, signal, sys
 from pathlib import Path
+from pipeline.extraction import word_vectors
 from pipeline.extractors import glove
 
-parse = glove._parse
+parse = word_vectors._parse
 
 def parse_or_die(text, number, line, dim):
     if number == 6:
@@ -34,7 +35,7 @@ def parse_or_die(text, number, line, dim):
     return parse(text, number, line, dim)
 
 extractor = glove.Glove(glove.Options(), Path(sys.argv[1]), {})
-glove._parse = parse_or_die
+word_vectors._parse = parse_or_die
 extractor.extract([["the"]])
 """
 
@@ -96,7 +97,7 @@ def test_lower_case_is_for_files_without_capitals(tmp_path):
 
 @pytest.mark.parametrize("block", [1, 4, 9, 10])
 def test_block_size_of_the_conversion_does_not_matter(text, monkeypatch, block):
-    monkeypatch.setattr(glove, "_BLOCK", block)
+    monkeypatch.setattr(word_vectors, "_BLOCK", block)
     np.testing.assert_array_equal(
         extract(text, " ".join(w for w in WORDS if w != "n't")).values, np.delete(VECTORS, 3, 0)
     )
@@ -106,7 +107,7 @@ def test_file_is_converted_once_and_the_table_bears_its_hash(text, scratch, monk
     assert not scratch.exists()
     first = extract(text, "happy")
     assert [path.name for path in scratch.glob("*.h5")] == [f"{sha256(text)}-1.h5"]
-    monkeypatch.setattr(glove, "_convert", None)
+    monkeypatch.setattr(word_vectors, "_convert", None)
     np.testing.assert_array_equal(extract(text, "happy").values, first.values)
 
 
@@ -127,14 +128,14 @@ def test_conversion_that_was_killed_starts_again(text, scratch):
 
 
 def _convert_beside_others(text, log, gate, results):
-    original = glove._convert
+    original = word_vectors._convert
 
     def convert(*arguments):
         with log.open("a") as file:
             file.write("once\n")
         original(*arguments)
 
-    glove._convert = convert
+    word_vectors._convert = convert
     gate.wait()
     results.put(extract(text, "happy").values.tolist())
 

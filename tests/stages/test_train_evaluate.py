@@ -350,7 +350,7 @@ def test_every_rate_is_predicted_by_the_model_that_was_trained_at_it(
     np.testing.assert_allclose(each[1], inference.predict_masked(method, test, [masks])[0][1], rtol=0, atol=1e-6)
     with PredictionStore(paths.predictions("tiny", "mlp")) as store:
         alike = [store.scores(row, "ses1", 1, "modalities")[1] for row in ("mlp", "mlp:each")]
-    np.testing.assert_allclose(*alike, rtol=0, atol=1e-6)  # sets of modalities are no rates: the model of the lowest rate
+    np.testing.assert_allclose(*alike, rtol=0, atol=1e-6)  # no rates: the lowest one's model
 
 
 def test_a_rate_that_is_tested_and_not_trained_is_refused(
