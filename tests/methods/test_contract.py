@@ -27,6 +27,22 @@ SMALL: dict[str, dict[str, Any]] = {
         "width": 8, "heads": 2, "layers": 2, "ffn": 16, "lfi_depth": 1, "ramp_epochs": 1,
         "epochs": 15, "learning_rate": 0.01, "batch_size": 12,
     },
+    "mult": {
+        "width": 8, "heads": 2, "layers": 1, "ffn_factor": 2, "aggregator_layers": 1,
+        "epochs": 15, "learning_rate": 0.01, "batch_size": 12,
+    },
+    "misa": {
+        "width": 8, "lstm_layers": 1, "ffn": 16, "epochs": 15, "learning_rate": 0.01, "batch_size": 12,
+    },
+    "pmr": {"width": 8, "heads": 2, "layers": 2, "ffn": 16, "epochs": 15, "learning_rate": 0.01, "batch_size": 12},
+    "chfn": {"width": 8, "heads": 2, "layers": 2, "ffn": 16, "epochs": 15, "learning_rate": 0.01, "batch_size": 12},
+    "tfr_net": {
+        "width": 8, "heads": 2, "layers": 1, "ffn_factor": 2, "pooled": 4, "reconstruction_layers": 1,
+        "regime": "dynamic", "ramp_epochs": 1, "epochs": 15, "learning_rate": 0.01, "batch_size": 12,
+    },
+    "emt_dlfr": {
+        "width": 8, "heads": 2, "layers": 2, "ffn": 16, "epochs": 15, "learning_rate": 0.01, "batch_size": 12,
+    },
     "mlp": {"hidden": (16,), "epochs": 40, "learning_rate": 0.01, "batch_size": 8},
 }  # fmt: skip
 """Widths and epochs that make the suite quick; a method that is not here is tested with its defaults."""
@@ -36,6 +52,11 @@ ALSO: dict[str, dict[str, Any]] = {
     "intra_attention:masked": {"mask_padding": True, "audio_out": None},
     "mct_hfr:code": {"preset": "code"},
     "mct_hfr:complete": {"regime": "complete"},
+    "mult:transposed": {"aggregator": "transposed"},
+    "pmr:attention": {"hub_update": "attention"},
+    "tfr_net:complete": {"regime": "complete"},
+    "emt_dlfr:dynamic": {"regime": "dynamic", "ramp_epochs": 1},
+    "emt_dlfr:one_to_one": {"regime": "one_to_one", "attraction": 0.0},
     "mct_hfr:mct": {"lfi": False, "gfa": False},
     "mlp:mean": {"filler": "mean"},
     "mlp:moddrop": {"regime": "moddrop"},

@@ -1,0 +1,244 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.dataset import Dataset
+from pipeline.data.task import Task
+from pipeline.errors import ParamsError
+from pipeline.methods.emt_dlfr import EMTDLFR, Params, _Attraction, _PromotionUnit
+from pipeline.methods.protocol import Spec, variants
+from pipeline.nn.hub import Steps, masked_mean
+from pipeline.nn.mrau import at_least_one_step
+from pipeline.training.cost import multiply_accumulates, parameters
+from pipeline.training.run import Run
+
+TINY = {"width": 8, "heads": 2, "layers": 2, "ffn": 16}
+NO_DROPOUT = {"embed_dropout": 0.0, "ffn_dropout": 0.0, "residual_dropout": 0.0, "attention_dropout": 0.0}
+PAPER = Spec(
+    dims={"text": 768, "audio": 512, "vision": 512},
+    available=MODALITIES,
+    task=Task(("angry", "happy", "neutral", "sad")),
+    hops=dict.fromkeys(MODALITIES),
+    max_lengths={"text": 50, "audio": 400, "vision": 40},
+)
+
+
+def of_paper(**block):
+    return EMTDLFR(Params(**block), PAPER)
+
+
+def make(data, **block):
+    torch.manual_seed(0)
+    block = {**TINY, **NO_DROPOUT, "regime": "dynamic", **block}
+    return EMTDLFR(Params.model_validate(block), Spec.of(data))
+
+
+def masked(data, share=0.6, rows=None):
+    """A training batch: masked features beside the complete ones."""
+    generator = torch.Generator().manual_seed(0)
+    keep = {m: torch.rand(len(c.values), generator=generator) < share for m, c in data.columns.items()}
+    return data.batch(torch.arange(len(data)) if rows is None else torch.tensor(rows), keep, complete=True)
+
+
+def encode(method, view, *, reads_hub=True):
+    valid = {m: at_least_one_step(v) for m, v in view.valid.items()}
+    features = {m: at_least_one_step(x) for m, x in view.features.items()}
+    return *method.network.encode(features, valid, reads_hub=reads_hub), valid
+
+
+def test_parameters_are_as_many_as_published():
+    assert parameters(of_paper(regime="one_to_one")) == 7_722_823
+    assert 6 * sum(p.numel() for p in _PromotionUnit(128, 4, 512).parameters()) == 1_585_920
+
+
+def test_training_on_complete_data_builds_no_restoration():
+    assert parameters(of_paper()) == 6_303_175
+    assert parameters(of_paper(regime="one_to_one", p_miss=0.0)) == 6_303_175
+
+
+def test_a_weight_of_zero_builds_nothing_for_its_term():
+    decoders, siamese = 128 * 1792 + 1792, 395_520
+    assert parameters(of_paper(regime="dynamic", reconstruction=0.0)) == 7_722_823 - decoders
+    without = parameters(of_paper(regime="dynamic", attraction=0.0))
+    assert without == 7_722_823 - siamese - 1_585_920 // 2
+
+
+def test_a_layer_multiplies_as_often_as_published():
+    layer = multiply_accumulates(of_paper(layers=2), PAPER) - multiply_accumulates(of_paper(layers=1), PAPER)
+    assert layer / 1e6 == pytest.approx(173.6, abs=0.05)
+
+
+def test_restoration_costs_nothing_in_prediction():
+    costs = {multiply_accumulates(of_paper(layers=1, regime=regime), PAPER) for regime in ("complete", "one_to_one")}
+    assert len(costs) == 1
+
+
+def test_defaults_are_those_of_the_study():
+    params = Params()
+    assert (params.width, params.heads, params.layers, params.ffn) == (128, 4, 4, 512)
+    assert (params.attraction, params.reconstruction, params.aux_from_epoch) == (1.0, 1.0, 2)
+    assert (params.embed_dropout, params.attention_dropout, params.monitor) == (0.25, 0.1, "loss")
+    assert (params.optimizer, params.learning_rate, params.weight_decay) == ("adamw", 1e-4, 0.01)
+    assert (params.batch_size, params.epochs, params.patience, params.clip_value) == (32, 40, 8, 0.8)
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ParamsError, match=r"methods\.emt_dlfr\.heads: found 3 heads for width 128"):
+        variants("emt_dlfr", {"heads": 3})
+
+
+def test_a_promotion_unit_attends_to_itself_after_the_source():
+    unit = _PromotionUnit(8, 2, 16).eval()
+    target, source = torch.randn(2, 5, 8), torch.randn(2, 3, 8)
+    own, other = (Steps.of(torch.ones(x.shape[:2], dtype=torch.bool)) for x in (target, source))
+    expected = unit.block.attention(unit.cross(target, source))
+    torch.testing.assert_close(unit.mix(target, source, own, other), expected)
+
+
+def test_the_hub_is_one_masked_mean_per_modality_and_zero_without_a_step(data):
+    method, seen = make(data), []
+    method.network.exchange.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
+    method.predict(data.batch(torch.arange(len(data))))
+    ((states, hub, valid, hub_valid),) = seen
+    assert hub.shape == (len(data), 3, 8)
+    assert hub_valid.all()
+    for position, m in enumerate(MODALITIES):
+        torch.testing.assert_close(hub[:, position], masked_mean(states[m], valid[m]))
+        assert not hub[1 + position, position].any()  # this utterance lacks this modality
+    assert not hub[4].any()
+
+
+def test_prediction_runs_neither_decoders_nor_attraction_nor_the_last_update_of_the_hub(data):
+    method, ran = make(data), []
+    network = method.network
+    unread = [*network.decoders.values(), *network.attractions.values(), *network.exchange.to_hub[-1].values()]
+    for module in unread:
+        module.register_forward_hook(lambda *_: ran.append(1))
+    method.predict(masked(data))
+    method._loss(masked(data), 1)
+    assert not ran
+    method._loss(masked(data), 2)
+    assert len(ran) == 3 + 4 + 3
+
+
+def test_restoration_starts_at_its_epoch(data):
+    method, batch = make(data), masked(data)
+    plain = data.task.loss(method.network.eval()(batch), batch.labels)
+    torch.testing.assert_close(method._loss(batch, 1), plain)
+    assert (method._loss(batch, 2) - plain).abs() > 1e-3
+
+
+def test_the_loss_is_a_weighted_sum(data):
+    batch, losses = masked(data), {}
+    reference = make(data)
+    for weights in [(1e-9, 1e-9), (1.0, 1e-9), (1e-9, 1.0), (0.4, 0.6)]:
+        method = make(data, attraction=weights[0], reconstruction=weights[1])
+        method.load(reference.state())
+        method.network.eval()
+        losses[weights] = method._loss(batch, 2)
+    base = losses[1e-9, 1e-9]
+    expected = base + 0.4 * (losses[1.0, 1e-9] - base) + 0.6 * (losses[1e-9, 1.0] - base)
+    torch.testing.assert_close(losses[0.4, 0.6], expected)
+
+
+def test_both_views_in_one_batch_are_as_two_passes(data):
+    method, batch = make(data, reconstruction=0.0), masked(data)
+    method.network.eval()  # the head's dropout
+    (states, hub, valid), (whole, whole_hub, _) = (encode(method, view) for view in (batch, batch.unmasked()))
+    logits = [method.network.head.classify(method.network.head.embed(x, valid)) for x in (states, whole)]
+    expected = sum(data.task.loss(x, batch.labels) for x in logits)
+    attractions = method.network.attractions
+    expected = expected + attractions["hub"](hub.flatten(1), whole_hub.flatten(1))
+    for m in MODALITIES:
+        first, second = (x[m][:, 0] * valid[m][:, :1] for x in (states, whole))
+        expected = expected + attractions[m](first, second)
+    torch.testing.assert_close(method._loss(batch, 2), expected)
+
+
+def test_attraction_holds_the_other_side_fixed():
+    torch.manual_seed(0)
+    attract = _Attraction(8)
+    x, y = torch.randn(6, 8, requires_grad=True), torch.randn(6, 8)
+    z, w = attract.project(x), attract.project(y)
+    cosine = functional.cosine_similarity
+    expected = -0.5 * (cosine(attract.predict(z), w.detach()) + cosine(attract.predict(w), z.detach())).mean()
+    found = attract(x, y)
+    torch.testing.assert_close(found, expected)
+    (gradient,) = torch.autograd.grad(found, x)
+    (own_side,) = torch.autograd.grad(-0.5 * cosine(attract.predict(attract.project(x)), w.detach()).mean(), x)
+    torch.testing.assert_close(gradient, own_side)
+
+
+def test_batch_normalisation_sees_each_view_as_its_own_batch(data):
+    method, sizes = make(data), []
+    norms = [method.network.head.classify[0], method.network.attractions["hub"].project[1]]
+    for norm in norms:
+        norm.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
+    method._loss(masked(data), 2)
+    assert sizes == [len(data)] * 4
+
+
+def test_reconstruction_is_scored_where_a_present_step_was_masked_out(data):
+    method, batch = make(data), masked(data)
+    states, *_ = encode(method, batch)
+    before = method._reconstruction_error(batch, states)
+    missing = {m: batch.present[m] & ~batch.observed[m] for m in MODALITIES}
+    assert all(at.any() for at in missing.values())
+    elsewhere = {m: x.masked_fill(~missing[m][..., None], 50.0) for m, x in batch.complete.items()}
+    torch.testing.assert_close(method._reconstruction_error(replace(batch, complete=elsewhere), states), before)
+    moved = {m: x + 1.0 * missing[m][..., None] for m, x in batch.complete.items()}
+    assert not torch.isclose(method._reconstruction_error(replace(batch, complete=moved), states), before)
+
+
+def test_reconstruction_without_missing_steps_is_zero(data):
+    method = make(data)
+    batch = data.batch(torch.arange(len(data)), complete=True)
+    assert method._reconstruction_error(batch, encode(method, batch)[0]).item() == 0.0
+
+
+@pytest.mark.parametrize("rows", [[4], [4, 0], [1], [2], [3], [1, 4], [0]])
+def test_gradients_are_finite_whatever_is_absent(rows, data):
+    method = make(data)
+    for share in (0.0, 0.6, 1.1):
+        loss = method._loss(masked(data, share, rows), 2)
+        method.network.zero_grad()
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.network.parameters())
+
+
+def test_more_padding_does_not_change_the_loss(data):
+    method, batch = make(data), masked(data)
+    method.network.eval()
+    padded = Batch(
+        features={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.features.items()},
+        valid={m: functional.pad(x, (0, 3)) for m, x in batch.valid.items()},
+        present={m: functional.pad(x, (0, 3)) for m, x in batch.present.items()},
+        observed={m: functional.pad(x, (0, 3)) for m, x in batch.observed.items()},
+        labels=batch.labels,
+        index=batch.index,
+        complete={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.complete.items()},
+    )
+    torch.testing.assert_close(method._loss(padded, 2), method._loss(batch, 2))
+
+
+def noise(make) -> Dataset:
+    """32 utterances whose labels have nothing to do with their features."""
+    data = make(n=32, seed=3, whole=True)
+    generator = torch.Generator().manual_seed(0)
+    columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
+    return replace(data, columns=columns)
+
+
+@pytest.mark.parametrize(("regime", "share", "epochs"), [("complete", 1.1, 60), ("dynamic", 0.8, 150)])
+def test_it_can_learn_32_utterances_within_200_steps(regime, share, epochs, make):
+    data = noise(make)
+    torch.manual_seed(0)
+    block = {**TINY, **NO_DROPOUT, "width": 16, "learning_rate": 3e-3, "epochs": epochs, "ramp_epochs": 1}
+    method = EMTDLFR(Params.model_validate({**block, "regime": regime}), Spec.of(data))
+    method.fit(data, None, Run(("heart",)))
+    batch = masked(data, share)
+    assert data.task.loss(method.network(batch), batch.labels) < 0.3

@@ -1,0 +1,250 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.task import Task
+from pipeline.errors import ParamsError
+from pipeline.methods.misa import MISA, Params, _Averaged, _Recurrent, difference
+from pipeline.methods.protocol import Spec, variants
+from pipeline.nn.distances import central_moment_discrepancy
+from pipeline.training.cost import multiply_accumulates, parameters
+from pipeline.training.run import Run
+
+TINY = {"width": 8, "lstm_layers": 2, "ffn": 16}
+NO_DROPOUT = {"dropout": 0.0, "fusion_dropout": 0.0}
+
+
+def paper_spec(available=MODALITIES):
+    return Spec(
+        dims={"text": 768, "audio": 512, "vision": 512},
+        available=available,
+        task=Task(("angry", "happy", "neutral", "sad")),
+        hops=dict.fromkeys(MODALITIES),
+        max_lengths={"text": 50, "audio": 400, "vision": 40},
+    )
+
+
+def make(data, **block):
+    torch.manual_seed(0)
+    return MISA(Params.model_validate({**TINY, **block}), Spec.of(data))
+
+
+def everyone(data):
+    return data.batch(torch.arange(len(data)))
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.fixture(scope="module")
+def published():
+    return MISA(Params(), paper_spec())
+
+
+def test_parameters_are_as_many_as_published(published):
+    network = published.network
+    assert parameters(published) == 10_759_428
+    assert {m: count(encoder) for m, encoder in network.encoders.items()} == {
+        "text": 592_128,
+        "audio": 263_680,
+        "vision": 8_667_648,
+    }
+    assert count(network.projections) == 230_528
+    assert count(network.private) + count(network.shared) + count(network.decoders) == 115_584
+    assert count(network.classifier) == 296_836
+    assert count(network.fusion) == 593_024
+
+
+def test_multiply_accumulates_are_those_of_the_layers(published):
+    encoders = 50 * 768**2 + 400 * 512**2 + 40 * 4 * 8 * 512**2 + 512**2
+    spaces = (768 + 512 + 512) * 128 + 6 * 128**2
+    fusion = 6 * (4 * 128**2 + 2 * 128 * 2048) + 2 * 6**2 * 128
+    classifier = 768 * 384 + 384 * 4
+    with torch.backends.mkldnn.flags(enabled=False):  # its fused LSTM counts as nothing
+        assert multiply_accumulates(published, paper_spec()) == encoders + spaces + fusion + classifier
+
+
+def test_defaults_are_those_of_the_adapted_form():
+    params = Params()
+    assert (params.width, params.lstm_layers, params.heads, params.ffn) == (128, 4, 2, 2048)
+    assert (params.dropout, params.fusion_dropout, params.cmd_order) == (0.25, 0.1, 5)
+    assert (params.difference_weight, params.similarity_weight, params.reconstruction_weight) == (0.3, 0.8, 0.8)
+    assert (params.optimizer, params.learning_rate, params.weight_decay) == ("adamw", 1e-4, 0.01)
+    assert (params.batch_size, params.epochs, params.patience, params.monitor) == (32, 40, 8, "loss")
+    assert (params.clip_value, params.regime) == (0.8, "complete")
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ParamsError, match=r"methods\.misa\.heads: found 3 heads for width 128"):
+        variants("misa", {"heads": 3})
+
+
+@pytest.mark.parametrize("available", [("text", "audio"), ("audio", "vision")])
+def test_modalities_that_a_benchmark_lacks_are_left_out(available):
+    network = MISA(Params(), paper_spec(available)).network
+    for parts in (network.encoders, network.projections, network.private, network.decoders):
+        assert tuple(parts) == available
+    assert network.classifier[0].in_features == 4 * 128
+
+
+def test_one_modality_has_nothing_to_share():
+    assert MISA.needs.unmet(paper_spec(("text",))) == "needs 2 modalities, the benchmark has text"
+
+
+def test_padding_has_no_part_in_the_average():
+    torch.manual_seed(0)
+    encoder = _Averaged(4)
+    torch.nn.init.normal_(encoder.steps[0].bias)  # so that a step of zeros is mapped to something
+    x, valid = torch.randn(2, 6, 4), torch.tensor([[True] * 6, [True] * 2 + [False] * 4])
+    found = encoder(x.masked_fill(~valid[..., None], 0.0), valid)
+    torch.testing.assert_close(found[0], encoder.steps(x[0]).mean(0))
+    torch.testing.assert_close(found[1], encoder.steps(x[1, :2]).mean(0))
+    assert torch.equal(encoder(x.masked_fill(~valid[..., None], 1e6), valid), found)
+
+
+def test_the_last_state_is_that_of_the_last_valid_step_of_each_row():
+    torch.manual_seed(0)
+    encoder = _Recurrent(4, 3, 0.5).eval()
+    x, lengths = torch.randn(3, 6, 4), [2, 6, 3]
+    valid = torch.arange(6) < torch.tensor(lengths)[:, None]
+    found = encoder(x, valid)
+    for row, length in enumerate(lengths):
+        outputs, _ = encoder.lstm(x[row : row + 1, :length])
+        torch.testing.assert_close(found[row], encoder.output(outputs[0, -1]))
+
+
+@pytest.mark.parametrize("encoder", [_Averaged(4), _Recurrent(4, 2, 0.0)])
+def test_a_modality_without_steps_is_a_zero_vector(encoder):
+    x, valid = torch.randn(2, 3, 4), torch.tensor([[True] * 3, [False] * 3])
+    found = encoder(x, valid)
+    assert found[0].any()
+    assert not found[1].any()
+
+
+def test_an_lstm_of_one_layer_has_no_dropout_to_warn_of(recwarn):
+    _Recurrent(4, 1, 0.5)
+    assert not recwarn.list
+
+
+def test_the_difference_is_that_of_the_definition():
+    torch.manual_seed(0)
+    x, y = torch.randn(5, 3), torch.randn(5, 3)
+    rows = [functional.normalize(v - v.mean(0), dim=1) for v in (x, y)]
+    expected = sum((rows[0][:, i] @ rows[1][:, j]) ** 2 for i in range(3) for j in range(3)) / 9
+    torch.testing.assert_close(difference(x, y), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_difference_of_uncorrelated_views_is_zero():
+    x = torch.tensor([[1.0], [-1.0], [1.0], [-1.0]])
+    y = torch.tensor([[1.0], [1.0], [-1.0], [-1.0]])
+    assert difference(x, y) == 0.0
+    torch.testing.assert_close(difference(x, -x), torch.tensor(16.0), atol=1e-3, rtol=0)
+
+
+def test_the_difference_holds_lengths_fixed():
+    x, y = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3)
+    difference(x, y).backward()
+    scale = ((x - x.mean(0)).norm(dim=1, keepdim=True) + 1e-6).detach()
+    other = functional.normalize(y - y.mean(0), dim=1)
+    fixed = x.detach().clone().requires_grad_()
+    (((fixed - fixed.mean(0)) / scale).T @ other).square().mean().backward()
+    torch.testing.assert_close(x.grad, fixed.grad, atol=1e-5, rtol=1e-3)
+
+
+def test_the_losses_are_over_all_pairs_and_modalities(data):
+    method = make(data, **NO_DROPOUT)
+    projected, private, shared = method.network.views(everyone(data))
+    t, a, v = MODALITIES
+    pairs = [(t, a), (t, v), (a, v)]
+    similar = sum(central_moment_discrepancy(shared[m], shared[n], 5) for m, n in pairs) / 3
+    different = sum(difference(private[m], shared[m]) for m in MODALITIES)
+    different = different + sum(difference(private[m], private[n]) for m, n in pairs)
+    decoded = {m: method.network.decoders[m](private[m] + shared[m]) for m in MODALITIES}
+    restored = sum((decoded[m] - projected[m]).square().mean() for m in MODALITIES) / 3
+    torch.testing.assert_close(method._similarity(shared), similar)
+    torch.testing.assert_close(method._difference(private, shared), different)
+    torch.testing.assert_close(method._reconstruction(projected, private, shared), restored)
+    task = data.task.loss(method.network(everyone(data)), everyone(data).labels)
+    expected = task + 0.3 * different + 0.8 * similar + 0.8 * restored
+    torch.testing.assert_close(method._loss(everyone(data), 1), expected)
+
+
+def test_views_are_between_0_and_1_and_the_targets_of_reconstruction_are_normalised(data):
+    projected, private, shared = make(data).network.eval().views(everyone(data))
+    for view in [*private.values(), *shared.values()]:
+        assert ((view > 0) & (view < 1)).all()
+    for x in projected.values():
+        torch.testing.assert_close(x.mean(-1), torch.zeros(len(data)), atol=1e-5, rtol=0)
+
+
+def test_one_utterance_has_no_similarity_and_no_difference(data):
+    method = make(data, **NO_DROPOUT)
+    batch = data.batch(torch.tensor([0]))
+    projected, private, shared = method.network.views(batch)
+    assert method._similarity(shared).item() == 0.0
+    assert method._difference(private, shared).item() == 0.0
+    task = data.task.loss(method.network(batch), batch.labels)
+    restored = method._reconstruction(projected, private, shared)
+    torch.testing.assert_close(method._loss(batch, 1), task + 0.8 * restored)
+
+
+def test_a_reconstruction_without_weight_has_no_decoders(data):
+    method = make(data, reconstruction_weight=0.0, difference_weight=0.0, similarity_weight=0.0, **NO_DROPOUT)
+    assert len(method.network.decoders) == 0
+    batch = everyone(data)
+    torch.testing.assert_close(method._loss(batch, 1), data.task.loss(method.network(batch), batch.labels))
+
+
+def test_decoders_run_in_training_only(data):
+    method, ran = make(data), []
+    for decoder in method.network.decoders.values():
+        decoder.register_forward_hook(lambda *_: ran.append(1))
+    method.predict(everyone(data))
+    assert not ran
+    method._loss(everyone(data), 1)
+    assert len(ran) == 3
+
+
+@pytest.mark.parametrize("rows", [[4], [4, 0], [1], [2], [3], [1, 4], [0], [0, 0]])
+def test_gradients_are_finite_whatever_is_absent(rows, data):
+    method = make(data)
+    generator = torch.Generator().manual_seed(0)
+    for share in (0.0, 0.6, 1.1):
+        keep = {m: torch.rand(len(c.values), generator=generator) < share for m, c in data.columns.items()}
+        loss = method._loss(data.batch(torch.tensor(rows), keep), 1)
+        method.network.zero_grad()
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.network.parameters())
+
+
+def test_more_padding_does_not_change_the_loss(data):
+    method = make(data)
+    method.network.eval()
+    batch = everyone(data)
+    padded = Batch(
+        features={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.features.items()},
+        valid={m: functional.pad(x, (0, 3)) for m, x in batch.valid.items()},
+        present={m: functional.pad(x, (0, 3)) for m, x in batch.present.items()},
+        observed={m: functional.pad(x, (0, 3)) for m, x in batch.observed.items()},
+        labels=batch.labels,
+        index=batch.index,
+    )
+    torch.testing.assert_close(method._loss(padded, 1), method._loss(batch, 1))
+
+
+def test_it_can_learn_32_utterances_by_heart(make):
+    data = make(n=32, seed=3, whole=True)
+    generator = torch.Generator().manual_seed(0)
+    columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
+    data = replace(data, columns=columns)
+    torch.manual_seed(0)
+    block = {**TINY, **NO_DROPOUT, "width": 32, "learning_rate": 1e-2, "epochs": 200}
+    method = MISA(Params.model_validate(block), Spec.of(data))
+    method.fit(data, None, Run(("heart",)))
+    batch = data.batch(torch.arange(32))
+    assert torch.equal(method.predict(batch).scores.argmax(-1), batch.labels)

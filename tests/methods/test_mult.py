@@ -1,0 +1,162 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.task import Task
+from pipeline.errors import ParamsError
+from pipeline.methods.mult import MulT, Params
+from pipeline.methods.protocol import Spec, not_applicable, variants
+from pipeline.training.cost import multiply_accumulates
+from pipeline.training.run import Run
+
+TINY = {"width": 8, "heads": 2, "layers": 1, "ffn_factor": 2, "aggregator_layers": 1}
+NO_DROPOUT = {"embed_dropout": 0.0, "ffn_dropout": 0.0, "residual_dropout": 0.0}
+TABLE_4 = {"aggregator": "transposed", "kernels": {"audio": 3, "vision": 3}}
+
+
+def paper_spec(text: int = 768, audio: int = 512, vision: int = 512) -> Spec:
+    """The benchmark of the study, with these widths."""
+    return Spec(
+        dims={"text": text, "audio": audio, "vision": vision},
+        available=MODALITIES,
+        task=Task(("angry", "happy", "neutral", "sad")),
+        hops=dict.fromkeys(MODALITIES),
+        max_lengths={"text": 50, "audio": 400, "vision": 40},
+    )
+
+
+def count(spec, **block):
+    return sum(p.numel() for p in MulT(Params(**block), spec).network.parameters())
+
+
+def method_of(data, seed=0, **block):
+    torch.manual_seed(seed)
+    return MulT(Params.model_validate({**TINY, **block}), Spec.of(data))
+
+
+def everything(data):
+    return data.batch(torch.arange(len(data)))
+
+
+def test_parameters_are_as_many_as_published():
+    assert count(paper_spec()) == 10_913_796
+    assert count(paper_spec(), **TABLE_4) == 9_206_780
+    assert count(paper_spec(text=1024, audio=768), **TABLE_4) == 9_337_852
+
+
+def test_another_layer_costs_what_is_published():
+    spec = paper_spec()
+    one, two = (multiply_accumulates(MulT(Params(layers=n), spec), spec) for n in (1, 2))
+    assert two - one == pytest.approx(212.1e6, rel=2e-4)
+
+
+def test_defaults_are_those_of_the_adapted_form():
+    params = Params()
+    assert (params.width, params.heads, params.layers, params.ffn_factor) == (128, 4, 4, 4)
+    assert (params.kernels.text, params.kernels.audio, params.kernels.vision) == (1, 1, 1)
+    assert (params.aggregator, params.aggregator_layers, params.transposed_heads) == ("width256", 2, 5)
+    assert (params.embed_dropout, params.ffn_dropout, params.residual_dropout) == (0.25, 0.1, 0.1)
+    assert (params.optimizer, params.learning_rate, params.weight_decay, params.clip_value) == (
+        "adamw",
+        1e-4,
+        0.01,
+        0.8,
+    )
+    assert (params.batch_size, params.epochs, params.patience, params.monitor) == (32, 40, 8, "loss")
+    assert params.regime == "complete"
+
+
+def test_wrong_heads_and_kernels_are_refused():
+    with pytest.raises(ParamsError, match=r"methods\.mult\.heads: found 3 heads for width 128"):
+        variants("mult", {"heads": 3})
+    with pytest.raises(ParamsError, match=r"methods\.mult\.kernels\.txt: unknown key, did you mean 'text'\?"):
+        variants("mult", {"kernels": {"txt": 1}})
+
+
+def test_one_modality_alone_is_not_applicable(make):
+    (row,) = variants("mult", TINY)
+    reason = not_applicable(row, Spec.of(make(lacking=("audio", "vision"))))
+    assert reason == "needs 2 modalities, the benchmark has text"
+    assert not_applicable(row, Spec.of(make(lacking=("audio",)))) is None
+
+
+def test_two_modalities_have_one_stream_each(make):
+    network = method_of(make(lacking=("audio",))).network
+    assert sorted(network.streams.encoders) == ["text_from_vision", "vision_from_text"]
+    assert {m: a.width for m, a in network.aggregators.items()} == {"text": 8, "vision": 8}
+    assert network.classifier[1].in_features == 16
+
+
+def test_the_classifier_sees_the_mean_over_valid_steps(data):
+    method = method_of(data)
+    network = method.network.eval()
+    batch, seen = everything(data), []
+    network.classifier.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    network(batch)
+    streams, valid = network.streams(batch.features, batch.valid)
+    for row in (0, 5, 4):  # of the greatest length, shorter, without a single step
+        means = [network.aggregators[m](streams[m], valid=valid[m])[row, valid[m][row]].mean(0) for m in MODALITIES]
+        torch.testing.assert_close(seen[0][row], torch.cat(means))
+
+
+def test_the_residual_block_adds_to_what_it_is_given(data):
+    residual = method_of(data).network.classifier[0]
+    x = torch.randn(3, 48)
+    torch.testing.assert_close(residual(x), x + residual.layers(x))
+    for parameter in residual.layers[2].parameters():
+        torch.nn.init.zeros_(parameter)
+    assert torch.equal(residual(x), x)
+
+
+def test_the_loss_is_the_cross_entropy_of_what_is_observed(data):
+    method = method_of(data, **NO_DROPOUT)
+    batch = everything(data)
+    torch.testing.assert_close(method._loss(batch, 1), data.task.loss(method.network(batch), batch.labels))
+
+
+@pytest.mark.parametrize("aggregator", ["width256", "transposed"])
+def test_more_padding_than_the_longest_sequence_does_not_change_the_loss(aggregator, data):
+    method = method_of(data, aggregator=aggregator)
+    method.network.eval()
+    batch = everything(data)
+    padded = Batch(
+        features={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.features.items()},
+        valid={m: functional.pad(x, (0, 3)) for m, x in batch.valid.items()},
+        present={m: functional.pad(x, (0, 3)) for m, x in batch.present.items()},
+        observed={m: functional.pad(x, (0, 3)) for m, x in batch.observed.items()},
+        labels=batch.labels,
+        index=batch.index,
+    )
+    torch.testing.assert_close(method._loss(padded, 1), method._loss(batch, 1))
+
+
+@pytest.mark.parametrize("aggregator", ["width256", "transposed"])
+@pytest.mark.parametrize("rows", [[4], [4, 0], [1], [2], [3], [0]])
+def test_gradients_are_finite_whatever_is_absent(aggregator, rows, data):
+    method = method_of(data, aggregator=aggregator)
+    loss = method._loss(data.batch(torch.tensor(rows)), 1)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in method.network.parameters())
+
+
+def test_a_modality_of_one_step_leaves_nothing_untrained(data):
+    flat = replace(data, max_lengths={**data.max_lengths, "text": 1})
+    assert not list(method_of(flat, aggregator="transposed").network.aggregators["text"].parameters())
+
+
+@pytest.mark.parametrize("aggregator", ["width256", "transposed"])
+def test_it_can_learn_32_utterances_by_heart(aggregator, make):
+    data = make(n=32, seed=3, whole=True)
+    generator = torch.Generator().manual_seed(0)
+    columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
+    data = replace(data, columns=columns)
+    method = method_of(
+        data, aggregator=aggregator, width=16, learning_rate=3e-3, epochs=60, batch_size=16, **NO_DROPOUT
+    )
+    method.fit(data, None, Run(("heart",)))
+    batch = everything(data)
+    assert torch.equal(method.predict(batch).scores.argmax(-1), batch.labels)

@@ -1,0 +1,297 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.task import Task
+from pipeline.errors import ParamsError
+from pipeline.methods.protocol import Spec, variants
+from pipeline.methods.tfr_net import Params, TFRNet
+from pipeline.nn.distances import missing_step_error
+from pipeline.training.cost import multiply_accumulates
+from pipeline.training.run import Run
+
+TINY = {
+    "width": 8, "heads": 2, "layers": 1, "ffn_factor": 2, "pooled": 4, "reconstruction_layers": 1,
+    "regime": "dynamic", "ramp_epochs": 1,
+}  # fmt: skip
+NO_DROPOUT = {"embed_dropout": 0.0, "ffn_dropout": 0.0, "residual_dropout": 0.0}
+WIDE_KERNELS = {"audio": 3, "vision": 3}
+
+
+def paper_spec(text: int = 768, audio: int = 512, vision: int = 512) -> Spec:
+    """The benchmark of the study, with these widths."""
+    return Spec(
+        dims={"text": text, "audio": audio, "vision": vision},
+        available=MODALITIES,
+        task=Task(("angry", "happy", "neutral", "sad")),
+        hops=dict.fromkeys(MODALITIES),
+        max_lengths={"text": 50, "audio": 400, "vision": 40},
+    )
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def paper(spec, **block):
+    return TFRNet(Params.model_validate(block), spec).network
+
+
+def method_of(data, seed=0, **block):
+    torch.manual_seed(seed)
+    return TFRNet(Params.model_validate({**TINY, **block}), Spec.of(data))
+
+
+def masked(data, share=0.6, rows=None):
+    """A training batch: masked features beside the complete ones."""
+    generator = torch.Generator().manual_seed(0)
+    keep = {m: torch.rand(len(c.values), generator=generator) < share for m, c in data.columns.items()}
+    return data.batch(torch.arange(len(data)) if rows is None else torch.tensor(rows), keep, complete=True)
+
+
+def error_of(method, batch):
+    return method._reconstruction_error(batch, *method.network.streams(batch.features, batch.valid))
+
+
+def test_parameters_are_as_many_as_published():
+    assert count(paper(paper_spec(), regime="one_to_one")) == 14_433_919
+    assert count(paper(paper_spec(), regime="one_to_one", kernels=WIDE_KERNELS)) == 14_696_063
+    older = paper_spec(text=1024, audio=768)
+    assert count(paper(older, regime="dynamic", kernels=WIDE_KERNELS)) == 15_024_255
+
+
+def test_parts_have_the_published_sizes():
+    network = paper(paper_spec(), regime="one_to_one")
+    assert count(network.streams.encoders) == 9 * (4 * 198_272 + 256)
+    assert count(network.head) == 2_421_639 + 768
+    assert sum(count(r.encoder) for r in network.reconstructions.values()) == 3_952_120
+    heads = {block.attention.heads for r in network.reconstructions.values() for block in r.encoder.encoder.blocks}
+    assert heads == {5}
+
+
+def test_another_layer_costs_what_is_published_and_no_reconstruction_is_counted():
+    spec = paper_spec()
+    one, two = (
+        multiply_accumulates(TFRNet(Params(layers=layers, regime=regime), spec), spec)
+        for layers, regime in [(1, "dynamic"), (2, "complete")]
+    )
+    assert two - one == pytest.approx(350.5e6, rel=2e-4)
+
+
+def test_defaults_are_those_of_the_adapted_form():
+    params = Params()
+    assert (params.width, params.heads, params.layers, params.ffn_factor, params.pooled) == (128, 4, 4, 4, 128)
+    assert (params.kernels.text, params.kernels.audio, params.kernels.vision) == (1, 1, 1)
+    assert (params.reconstruction_layers, params.transposed_heads, params.aux_from_epoch) == (2, 5, 2)
+    assert (params.embed_dropout, params.ffn_dropout, params.residual_dropout) == (0.25, 0.1, 0.1)
+    assert (params.optimizer, params.learning_rate, params.weight_decay, params.clip_value) == (
+        "adamw",
+        1e-4,
+        0.01,
+        0.8,
+    )
+    assert (params.batch_size, params.epochs, params.patience, params.monitor) == (32, 40, 8, "loss")
+    assert params.regime == "complete"
+
+
+def test_wrong_heads_and_kernels_are_refused():
+    with pytest.raises(ParamsError, match=r"methods\.tfr_net\.heads: found 3 heads for width 128"):
+        variants("tfr_net", {"heads": 3})
+    with pytest.raises(ParamsError, match=r"methods\.tfr_net\.kernels\.txt: unknown key, did you mean 'text'\?"):
+        variants("tfr_net", {"kernels": {"txt": 1}})
+
+
+@pytest.mark.parametrize(
+    ("block", "lacking", "restores"),
+    [
+        ({"regime": "complete"}, (), False),
+        ({"regime": "dynamic", "p_miss": 0.0}, (), False),
+        ({"regime": "one_to_one", "p_miss": 0.0}, (), False),
+        ({"regime": "one_to_one", "p_miss": 0.3}, (), True),
+        ({"regime": "dynamic"}, ("audio", "vision"), True),
+        ({"regime": "moddrop", "p_miss": 0.0}, (), True),
+        ({"regime": "moddrop"}, ("audio", "vision"), False),
+    ],
+)
+def test_reconstructions_are_built_where_training_hides_something(block, lacking, restores, make):
+    data = make(lacking=lacking)
+    there = [m for m in MODALITIES if m not in lacking]
+    assert list(method_of(data, **block).network.reconstructions) == (there if restores else [])
+
+
+def test_the_head_pools_a_sequence_wider_than_its_result(data):
+    network = method_of(data).network.eval()
+    batch = masked(data)
+    streams, valid = network.streams(batch.features, batch.valid)
+    pooling = network.head.poolings["audio"]
+    assert (pooling.gru.input_size, pooling.gru.hidden_size, pooling.gru.num_layers) == (24, 4, 2)
+    steps = valid["audio"][5].sum()
+    x = streams["audio"][5:6, :steps]
+    context = pooling.gru(x)[0]  # (1, T, 8)
+    gate = torch.sigmoid(pooling.gate(context.transpose(1, 2))).transpose(1, 2)
+    merged = torch.tanh(pooling.merge(torch.cat([x, torch.tanh(context) * gate], -1)))
+    pooled = pooling(streams["audio"], valid["audio"])
+    torch.testing.assert_close(pooled[5], merged[0].amax(0))
+
+
+def test_the_loss_adds_the_error_of_every_modality_from_the_second_epoch(data):
+    method = method_of(data, **NO_DROPOUT)
+    method.network.eval()
+    network, batch = method.network, masked(data)
+    plain = data.task.loss(network(batch), batch.labels)
+    torch.testing.assert_close(method._loss(batch, 1), plain)
+    streams, valid = network.streams(batch.features, batch.valid)
+    errors = [
+        missing_step_error(
+            network.reconstructions[m](streams[m], valid[m]), batch.complete[m], batch.present[m] & ~batch.observed[m]
+        )
+        for m in MODALITIES
+    ]
+    assert all(error > 0 for error in errors)
+    torch.testing.assert_close(method._loss(batch, 2), plain + sum(errors))
+    method.params = method.params.model_copy(update={"aux_from_epoch": 1})
+    torch.testing.assert_close(method._loss(batch, 1), plain + sum(errors))
+
+
+def test_the_error_is_taken_where_a_present_step_was_masked_out(data):
+    method = method_of(data)
+    method.network.eval()
+    batch = masked(data)
+    before = error_of(method, batch)
+    missing = {m: batch.present[m] & ~batch.observed[m] for m in MODALITIES}
+    assert all(at.any() for at in missing.values())
+    elsewhere = {m: x.masked_fill(~missing[m][..., None], 50.0) for m, x in batch.complete.items()}
+    torch.testing.assert_close(error_of(method, replace(batch, complete=elsewhere)), before)
+    moved = {m: x + 1.0 * missing[m][..., None] for m, x in batch.complete.items()}
+    assert not torch.isclose(error_of(method, replace(batch, complete=moved)), before)
+
+
+def test_no_gradient_comes_from_steps_that_are_there(data):
+    method = method_of(data)
+    method.network.eval()
+    batch, restored = masked(data), {}
+    for m, reconstruction in method.network.reconstructions.items():
+
+        def keep(module, inputs, output, m=m):
+            output.retain_grad()
+            restored[m] = output
+
+        reconstruction.register_forward_hook(keep)
+    error_of(method, batch).backward()
+    for m in MODALITIES:
+        missing = batch.present[m] & ~batch.observed[m]
+        assert restored[m].grad[missing].any()
+        assert not restored[m].grad[~missing].any()
+
+
+def test_without_missing_steps_the_error_is_zero_and_its_gradient_finite(data):
+    method = method_of(data)
+    batch = data.batch(torch.arange(len(data)), complete=True)
+    error = error_of(method, batch)
+    assert error.item() == 0.0
+    error.backward()
+    assert all(p.grad is None or not p.grad.any() for p in method.network.parameters())
+
+
+def test_neither_prediction_nor_reconstruction_depends_on_the_neighbours(data):
+    """The published code lets the utterances of a batch attend to each other in the reconstruction."""
+    method = method_of(data)
+    network = method.network.eval()
+    batch = masked(data)
+    streams, valid = network.streams(batch.features, batch.valid)
+    together = {m: r(streams[m], valid[m]) for m, r in network.reconstructions.items()}
+    logits = network(batch)
+    for row in range(len(data)):
+        alone = masked(data, rows=[row])
+        streams, valid = network.streams(alone.features, alone.valid)
+        torch.testing.assert_close(network(alone)[0], logits[row], atol=1e-5, rtol=0)
+        for m, reconstruction in network.reconstructions.items():
+            found = reconstruction(streams[m], valid[m])[0]
+            there = valid[m][0]
+            torch.testing.assert_close(found[there], together[m][row, : len(there)][there], atol=1e-5, rtol=0)
+
+
+def test_no_gradient_flows_from_one_utterance_to_another(data):
+    network = method_of(data).network.eval()
+    batch = masked(data)
+    features = {m: x.clone().requires_grad_() for m, x in batch.features.items()}
+    streams, valid = network.streams(features, batch.valid)
+    restored = [r(streams[m], valid[m])[0].square().sum() for m, r in network.reconstructions.items()]
+    (sum(restored) + network.classify(streams, valid)[0].square().sum()).backward()
+    for x in features.values():
+        assert x.grad[0].any()
+        assert not x.grad[1:].any()
+
+
+def test_reconstructions_run_in_training_only(data):
+    method, ran = method_of(data), []
+    for reconstruction in method.network.reconstructions.values():
+        reconstruction.register_forward_hook(lambda *_: ran.append(1))
+    method.predict(masked(data))
+    assert not ran
+    method._loss(masked(data), 2)
+    assert len(ran) == 3
+
+
+def test_a_modality_of_one_step_is_restored_by_a_linear_layer(data):
+    flat = replace(data, max_lengths={**data.max_lengths, "text": 1})
+    reconstruction = method_of(flat).network.reconstructions["text"]
+    assert [name for name, _ in reconstruction.named_parameters()] == ["output.weight", "output.bias"]
+
+
+@pytest.mark.parametrize("rows", [[4], [4, 0], [1], [2], [3], [0]])
+def test_gradients_are_finite_whatever_is_absent(rows, data):
+    method = method_of(data)
+    for share in (0.0, 0.6, 1.1):
+        loss = method._loss(masked(data, share, rows), 2)
+        method.network.zero_grad()
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.network.parameters())
+
+
+def test_more_padding_than_the_longest_sequence_does_not_change_the_loss(data):
+    method = method_of(data, kernels=WIDE_KERNELS)
+    method.network.eval()
+    batch = masked(data)
+    padded = Batch(
+        features={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.features.items()},
+        valid={m: functional.pad(x, (0, 3)) for m, x in batch.valid.items()},
+        present={m: functional.pad(x, (0, 3)) for m, x in batch.present.items()},
+        observed={m: functional.pad(x, (0, 3)) for m, x in batch.observed.items()},
+        labels=batch.labels,
+        index=batch.index,
+        complete={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.complete.items()},
+    )
+    torch.testing.assert_close(method._loss(padded, 2), method._loss(batch, 2))
+
+
+def noise(make):
+    """32 utterances whose labels have nothing to do with their features."""
+    data = make(n=32, seed=3, whole=True)
+    generator = torch.Generator().manual_seed(0)
+    columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
+    return replace(data, columns=columns)
+
+
+def test_it_can_learn_32_utterances_by_heart(make):
+    data = noise(make)
+    block = {**NO_DROPOUT, "width": 16, "learning_rate": 3e-3, "epochs": 40, "batch_size": 16, "regime": "complete"}
+    method = method_of(data, **block)
+    method.fit(data, None, Run(("heart",)))
+    batch = data.batch(torch.arange(32))
+    assert torch.equal(method.predict(batch).scores.argmax(-1), batch.labels)
+
+
+def test_training_learns_to_restore_what_can_be_known(make):
+    """Every step is its class' vector plus a little noise, so that what is observed says what is missing."""
+    data = make(n=48, whole=True)
+    method = method_of(data, width=16, learning_rate=1e-2, epochs=25, batch_size=16, p_miss=0.3)
+    batch = masked(data, 0.7)
+    method.network.eval()
+    before = error_of(method, batch).item()
+    method.fit(data, None, Run(("restore",)))
+    assert error_of(method, batch).item() < 0.5 * before
