@@ -45,13 +45,15 @@ class Params(NeuralParams):
     """Parameters of MISA.
 
     Args:
+        encoded: E of the vector that a modality is encoded to, before the spaces; null = as many as its features D_m.
         width: D of the spaces.
         lstm_layers: of vision.
         heads: of the fusion's attention; divide `width`.
         ffn: hidden width of the fusion's FFN.
         dropout: between the layers of the LSTM, of its last state, and in the classifier.
         fusion_dropout: of the fusion's attention weights, FFN and skips.
-        difference_weight: of the loss that makes spaces orthogonal.
+        difference_weight: of the loss that makes spaces orthogonal; it is the stronger the narrower they are, and lets
+            all views collapse to constants where spaces are narrow and `learning_rate` is large.
         similarity_weight: of the loss that makes the modalities alike in the shared space.
         reconstruction_weight: of the loss that keeps what both spaces need to restore a modality's vector.
         cmd_order: highest central moment of the similarity loss.
@@ -61,6 +63,7 @@ class Params(NeuralParams):
     weight_decay: float = Field(0.01, ge=0.0)
     optimizer: Literal["adam", "adamw"] = "adamw"
     clip_value: PositiveFloat | None = 0.8
+    encoded: PositiveInt | None = None
     width: PositiveInt = 128
     lstm_layers: PositiveInt = 4
     heads: PositiveInt = Field(2, validate_default=True)
@@ -84,12 +87,12 @@ class Params(NeuralParams):
 class _Averaged(nn.Module):
     """Text or audio as one vector: layer norm and a linear layer per step, mean over time."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, encoded: int) -> None:
         super().__init__()
-        self.steps = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim))
+        self.steps = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, encoded))
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Average `x (B, T, D_m)` over its `valid (B, T)` steps to `(B, D_m)`; 0 where no step is valid."""
+        """Average `x (B, T, D_m)` over its `valid (B, T)` steps to `(B, E)`; 0 where no step is valid."""
         mapped = self.steps(x).masked_fill(~valid.unsqueeze(-1), 0.0)
         mean: Tensor = mapped.sum(1) / valid.sum(1, keepdim=True).clamp(min=1)
         return mean
@@ -98,13 +101,13 @@ class _Averaged(nn.Module):
 class _Recurrent(nn.Module):
     """Vision as one vector: the last state of an LSTM, and a linear layer."""
 
-    def __init__(self, dim: int, layers: int, dropout: float) -> None:
+    def __init__(self, dim: int, encoded: int, layers: int, dropout: float) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(dim, dim, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
-        self.output = nn.Sequential(Dropout(dropout), nn.Linear(dim, dim))
+        self.lstm = nn.LSTM(dim, encoded, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        self.output = nn.Sequential(Dropout(dropout), nn.Linear(encoded, encoded))
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Read the `valid (B, T)` steps of `x (B, T, D_m)` to `(B, D_m)`; 0 where no step is valid."""
+        """Read the `valid (B, T)` steps of `x (B, T, D_m)` to `(B, E)`; 0 where no step is valid."""
         lengths = valid.sum(1).clamp(min=1).cpu()  # a row without steps runs over one step of padding, masked below
         packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
         _, (states, _) = self.lstm(packed)
@@ -118,16 +121,17 @@ class _Network(nn.Module):
     def __init__(self, params: Params, spec: Spec) -> None:
         super().__init__()
         width, present = params.width, list(spec.available)
+        encoded = {m: params.encoded or spec.dims[m] for m in present}
         self.encoders = nn.ModuleDict(
             {
-                m: _Recurrent(spec.dims[m], params.lstm_layers, params.dropout)
+                m: _Recurrent(spec.dims[m], encoded[m], params.lstm_layers, params.dropout)
                 if m == "vision"
-                else _Averaged(spec.dims[m])
+                else _Averaged(spec.dims[m], encoded[m])
                 for m in present
             }
         )
         self.projections = nn.ModuleDict(
-            {m: nn.Sequential(nn.Linear(spec.dims[m], width), nn.ReLU(), nn.LayerNorm(width)) for m in present}
+            {m: nn.Sequential(nn.Linear(encoded[m], width), nn.ReLU(), nn.LayerNorm(width)) for m in present}
         )
         self.private = nn.ModuleDict({m: nn.Sequential(nn.Linear(width, width), nn.Sigmoid()) for m in present})
         self.shared = nn.Sequential(nn.Linear(width, width), nn.Sigmoid())
@@ -143,7 +147,7 @@ class _Network(nn.Module):
         """Per modality its projected vector, its private and its shared view, each `(B, D)`."""
         projected = {}
         for m, encoder in self.encoders.items():
-            vector = encoder(at_least_one_step(batch.features[m]), at_least_one_step(batch.valid[m]))  # (B, D_m)
+            vector = encoder(at_least_one_step(batch.features[m]), at_least_one_step(batch.valid[m]))  # (B, E)
             projected[m] = self.projections[m](vector)
         private = {m: self.private[m](x) for m, x in projected.items()}
         return projected, private, {m: self.shared(x) for m, x in projected.items()}

@@ -19,11 +19,15 @@ def parameters(method: Method) -> int:
 def multiply_accumulates(method: Method, spec: Spec) -> int:
     """Multiply-accumulates of predicting one utterance of the greatest length, attention products included.
 
-    Half the floating point operations that torch's FlopCounterMode counts (matrix products and convolutions). The
-    method must be on the CPU: CUDA's fused recurrent kernels count as nothing.
+    Half the floating point operations that torch's FlopCounterMode counts (matrix products and convolutions). Fused
+    recurrent kernels count as nothing: the method must be on the CPU, and oneDNN's are turned off meanwhile.
     """
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        method.predict(_longest(spec))
+    fused, torch.backends.mkldnn.enabled = torch.backends.mkldnn.enabled, False
+    try:
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            method.predict(_longest(spec))
+    finally:
+        torch.backends.mkldnn.enabled = fused
     return int(counter.get_total_flops()) // 2
 
 

@@ -27,7 +27,7 @@ def paper_spec(available=MODALITIES):
     )
 
 
-def make(data, **block):
+def untrained(data, **block):
     torch.manual_seed(0)
     return CHFN(Params.model_validate({**TINY, **block}), Spec.of(data))
 
@@ -103,7 +103,7 @@ def test_the_gradient_flows_through_gamma_and_is_finite_at_a_zero_token():
 
 
 def test_positions_run_over_the_admitted_audio_and_then_over_vision(data):
-    network = make(data).network.eval()
+    network = untrained(data).network.eval()
     for projection in network.projections.values():
         nn.init.zeros_(projection.weight)
     batch = data.batch(torch.tensor([5, 6]))
@@ -114,14 +114,14 @@ def test_positions_run_over_the_admitted_audio_and_then_over_vision(data):
         torch.testing.assert_close(found, table[start : start + found.shape[1]].expand_as(found))
 
 
-def test_without_audio_vision_is_the_whole_source():
+def test_vision_comes_first_where_a_benchmark_has_no_audio():
     network = CHFN(Params(), paper_spec(("text", "vision"))).network
     assert network.starts == {"text": 0, "vision": 0}
     assert set(network.projections) == {"text", "vision"}
 
 
 def test_the_layers_are_those_of_the_equations(data):
-    method = make(data, beta=0.5)
+    method = untrained(data, beta=0.5)
     network = method.network.eval()
     batch = data.batch(torch.tensor([0]))  # nothing is padded
     x = network._embed(batch, "text")
@@ -136,7 +136,7 @@ def test_the_layers_are_those_of_the_equations(data):
 
 
 def test_an_utterance_without_a_step_of_text_still_depends_on_audio_and_vision(data):
-    method = make(data)
+    method = untrained(data)
     row = torch.tensor([1])  # has no text
     batch = data.batch(row)
     assert batch.features["text"].shape[1] == 0
@@ -148,7 +148,7 @@ def test_an_utterance_without_a_step_of_text_still_depends_on_audio_and_vision(d
 
 
 def test_an_utterance_without_a_step_of_text_is_read_as_one_missing_token(data, make):
-    method = globals()["make"](data)
+    method = untrained(data)
     whole = make(whole=True, steps=1)
     row = torch.tensor([1])
     missing = whole.batch(row, keep_only(whole, "audio", "vision"))
@@ -167,7 +167,7 @@ def test_without_positions_at_zero_steps_missing_text_cannot_be_moved(data):
     rows = torch.arange(len(data))
     batch = data.batch(rows, keep_only(data, "audio", "vision"))
     for skip in (True, False):
-        method = make(data, pe_skip_zero=skip)
+        method = untrained(data, pe_skip_zero=skip)
         embedded = method.network.eval()._embed(batch, "text")
         assert bool(embedded.any()) is not skip
         moved = replace(batch, features={m: x + 1 if m != "text" else x for m, x in batch.features.items()})
@@ -177,7 +177,7 @@ def test_without_positions_at_zero_steps_missing_text_cannot_be_moved(data):
 
 @pytest.mark.parametrize("skip", [False, True])
 def test_gradients_are_finite_whatever_is_absent(skip, data):
-    method = make(data, pe_skip_zero=skip)
+    method = untrained(data, pe_skip_zero=skip)
     for rows in ([4], [0, 4], [1], [2], [3], [0]):
         for keep in (None, keep_only(data, "audio"), keep_only(data, "text"), keep_only(data)):
             method.network.zero_grad()

@@ -31,9 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "width": 8, "heads": 2, "layers": 1, "ffn_factor": 2, "aggregator_layers": 1,
         "epochs": 15, "learning_rate": 0.01, "batch_size": 12,
     },
-    "misa": {
-        "width": 8, "lstm_layers": 1, "ffn": 16, "epochs": 15, "learning_rate": 0.01, "batch_size": 12,
-    },
+    "misa": {"width": 64, "lstm_layers": 1, "ffn": 32, "epochs": 15, "learning_rate": 0.001, "batch_size": 12},
     "pmr": {"width": 8, "heads": 2, "layers": 2, "ffn": 16, "epochs": 15, "learning_rate": 0.01, "batch_size": 12},
     "chfn": {"width": 8, "heads": 2, "layers": 2, "ffn": 16, "epochs": 15, "learning_rate": 0.01, "batch_size": 12},
     "tfr_net": {
@@ -55,6 +53,9 @@ ALSO: dict[str, dict[str, Any]] = {
     "mult:transposed": {"aggregator": "transposed"},
     "pmr:attention": {"hub_update": "attention"},
     "tfr_net:complete": {"regime": "complete"},
+    "chfn:skip": {"pe_skip_zero": True, "beta": 0.5},
+    "misa:dynamic": {"regime": "dynamic", "ramp_epochs": 1},
+    "misa:task": {"difference_weight": 0.0, "similarity_weight": 0.0, "reconstruction_weight": 0.0},
     "emt_dlfr:dynamic": {"regime": "dynamic", "ramp_epochs": 1},
     "emt_dlfr:one_to_one": {"regime": "one_to_one", "attraction": 0.0},
     "mct_hfr:mct": {"lfi": False, "gfa": False},

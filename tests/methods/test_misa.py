@@ -59,13 +59,13 @@ def test_parameters_are_as_many_as_published(published):
     assert count(network.fusion) == 593_024
 
 
-def test_multiply_accumulates_are_those_of_the_layers(published):
+def test_multiply_accumulates_are_those_of_the_layers(published, monkeypatch):
     encoders = 50 * 768**2 + 400 * 512**2 + 40 * 4 * 8 * 512**2 + 512**2
     spaces = (768 + 512 + 512) * 128 + 6 * 128**2
     fusion = 6 * (4 * 128**2 + 2 * 128 * 2048) + 2 * 6**2 * 128
     classifier = 768 * 384 + 384 * 4
-    with torch.backends.mkldnn.flags(enabled=False):  # its fused LSTM counts as nothing
-        assert multiply_accumulates(published, paper_spec()) == encoders + spaces + fusion + classifier
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)  # its fused LSTM counts as nothing
+    assert multiply_accumulates(published, paper_spec()) == encoders + spaces + fusion + classifier
 
 
 def test_defaults_are_those_of_the_adapted_form():
@@ -91,13 +91,20 @@ def test_modalities_that_a_benchmark_lacks_are_left_out(available):
     assert network.classifier[0].in_features == 4 * 128
 
 
+def test_the_width_of_the_encoders_can_be_that_of_none_of_the_features(data):
+    method = make(data, encoded=7)
+    assert [projection[0].in_features for projection in method.network.projections.values()] == [7, 7, 7]
+    method._loss(everyone(data), 1).backward()
+    assert all(p.grad is not None for p in method.network.parameters())
+
+
 def test_one_modality_has_nothing_to_share():
     assert MISA.needs.unmet(paper_spec(("text",))) == "needs 2 modalities, the benchmark has text"
 
 
 def test_padding_has_no_part_in_the_average():
     torch.manual_seed(0)
-    encoder = _Averaged(4)
+    encoder = _Averaged(4, 5)
     torch.nn.init.normal_(encoder.steps[0].bias)  # so that a step of zeros is mapped to something
     x, valid = torch.randn(2, 6, 4), torch.tensor([[True] * 6, [True] * 2 + [False] * 4])
     found = encoder(x.masked_fill(~valid[..., None], 0.0), valid)
@@ -108,7 +115,7 @@ def test_padding_has_no_part_in_the_average():
 
 def test_the_last_state_is_that_of_the_last_valid_step_of_each_row():
     torch.manual_seed(0)
-    encoder = _Recurrent(4, 3, 0.5).eval()
+    encoder = _Recurrent(4, 5, 3, 0.5).eval()
     x, lengths = torch.randn(3, 6, 4), [2, 6, 3]
     valid = torch.arange(6) < torch.tensor(lengths)[:, None]
     found = encoder(x, valid)
@@ -117,7 +124,7 @@ def test_the_last_state_is_that_of_the_last_valid_step_of_each_row():
         torch.testing.assert_close(found[row], encoder.output(outputs[0, -1]))
 
 
-@pytest.mark.parametrize("encoder", [_Averaged(4), _Recurrent(4, 2, 0.0)])
+@pytest.mark.parametrize("encoder", [_Averaged(4, 5), _Recurrent(4, 5, 2, 0.0)])
 def test_a_modality_without_steps_is_a_zero_vector(encoder):
     x, valid = torch.randn(2, 3, 4), torch.tensor([[True] * 3, [False] * 3])
     found = encoder(x, valid)
@@ -126,7 +133,7 @@ def test_a_modality_without_steps_is_a_zero_vector(encoder):
 
 
 def test_an_lstm_of_one_layer_has_no_dropout_to_warn_of(recwarn):
-    _Recurrent(4, 1, 0.5)
+    _Recurrent(4, 4, 1, 0.5)
     assert not recwarn.list
 
 
@@ -243,7 +250,7 @@ def test_it_can_learn_32_utterances_by_heart(make):
     columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
     data = replace(data, columns=columns)
     torch.manual_seed(0)
-    block = {**TINY, **NO_DROPOUT, "width": 32, "learning_rate": 1e-2, "epochs": 200}
+    block = {**TINY, **NO_DROPOUT, "width": 64, "ffn": 128, "learning_rate": 5e-4, "epochs": 120}
     method = MISA(Params.model_validate(block), Spec.of(data))
     method.fit(data, None, Run(("heart",)))
     batch = data.batch(torch.arange(32))
