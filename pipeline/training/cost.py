@@ -22,7 +22,8 @@ def multiply_accumulates(method: Method, spec: Spec) -> int:
     Half the floating point operations that torch's FlopCounterMode counts (matrix products and convolutions). Fused
     recurrent kernels count as nothing: the method must be on the CPU, and oneDNN's are turned off meanwhile.
     """
-    fused, torch.backends.mkldnn.enabled = torch.backends.mkldnn.enabled, False
+    fused = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
     try:
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             method.predict(_longest(spec))
