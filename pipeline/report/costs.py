@@ -22,16 +22,16 @@ _EXTRACTION_HEADER = [
     "feature set",
     "extractor",
     "clips",
-    "hours of media",
+    "hours",
     "seconds",
     "clips/s",
-    "hours of media per hour",
+    "hours/hour",
     "absent",
     "quarantined",
     "workers",
     "device",
     "precision",
-    "steps in a batch",
+    "batch",
 ]
 
 
@@ -53,7 +53,7 @@ def extraction_table(files: dict[str, Path]) -> Table:
             raise DataError(f"{file}: {error!r}, expected {wanted}; extract again") from None
     caption = (
         "Extraction: what the last run computed, from its start to the finished store; clips that an interrupted run "
-        "had left are not counted again."
+        "had left are not counted again. Hours are of media, hours/hour of media per hour; a batch is in padded steps."
     )
     return Table(caption, _EXTRACTION_HEADER, lines)
 

@@ -61,8 +61,8 @@ def speed_table(found: Mapping[str, dict[str, Any]]) -> str:
         found: by extractor, the figures of docs/extraction_speed.json.
     """
     lines = [
-        "| extractor | clips | clips/s | hours of media per hour | loop (s) | decode + extract (s) | ratio "
-        "| extract (s) | ratio | machine |",
+        "| extractor | clips | clips/s | hours of media per hour | loop (s) | decode + extract (s) | times faster "
+        "| extract (s) | times faster | machine |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for name, figures in sorted(found.items()):
@@ -84,7 +84,7 @@ def prose(text: str) -> list[str]:
 
 def _opening(kind: str, name: str) -> list[str]:
     idea, _, rest = (load(kind, name).__doc__ or "").strip().partition("\n\n")
-    return [f"## {name}", "", " ".join(idea.split()), "", *prose(rest), ""]
+    return [f"## {name}", "", " ".join(idea.split()), "", *([*prose(rest), ""] if rest else [])]
 
 
 def _weights(checkpoint: Any) -> str:
