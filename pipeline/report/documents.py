@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.registry import entry_class, load
 from pipeline.report.pages import environment
-from pipeline.report.table import NOTHING, estimate
+from pipeline.report.table import estimate
 
 _ARGUMENT = re.compile(r"^(\w+): ", re.MULTILINE)
 
@@ -66,11 +66,11 @@ def speed_table(found: Mapping[str, dict[str, Any]]) -> str:
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for name, figures in sorted(found.items()):
-        hours = NOTHING if figures["hours_per_hour"] is None else f"{figures['hours_per_hour']:,.0f}"
+        rates = f"{figures['clips_per_second']} | {figures['hours_per_hour']:,.0f}"
         lines.append(
-            f"| {name} | {figures['clips']:,} | {figures['clips_per_second']} | {hours} | {figures['loop_seconds']} | "
-            f"{figures['seconds']} | {figures['ratio']:.2f} | {figures['extraction_seconds']} | "
-            f"{figures['extraction_ratio']:.2f} | {figures['device']}, {figures['machine']} |"
+            f"| {name} | {figures['clips']:,} | {rates} | {figures['loop_seconds']} | {figures['seconds']} | "
+            f"{figures['ratio']:.2f} | {figures['extraction_seconds']} | {figures['extraction_ratio']:.2f} | "
+            f"{figures['device']}, {figures['machine']} |"
         )
     return "\n".join([*lines, ""])
 

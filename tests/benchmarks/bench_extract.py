@@ -129,7 +129,10 @@ def stage(extractor: str, folder: Path) -> dict:
             corpus="bench", modality=modality, stream=kind, extractor=extractor, options=options, **weights
         )
         speed = extract_features("bench", params, own / "d" / f"{kind}.h5", own / "store.h5", own / "scratch")
-        return {"seconds": time.perf_counter() - started, "speed": asdict(speed)}
+        seconds = time.perf_counter() - started
+    with AudioStream(folder / "decoded" / "audio.h5") as sound:  # a text has no duration, its clip has
+        hours = speed.hours or len(chosen) * sound.offsets()[-1] / len(sound) / AUDIO_RATE / 3600
+    return {"seconds": seconds, "speed": asdict(speed) | {"hours": float(hours)}}
 
 
 def timed(way: str, extractor: str, folder: Path) -> dict:
@@ -155,7 +158,7 @@ def measure(extractor: str, folder: Path) -> dict:
         "extraction_seconds": round(speed["seconds"], 2),
         "extraction_ratio": round(slow["seconds"] / speed["seconds"], 2),
         "clips_per_second": round(speed["clips"] / speed["seconds"], 1),
-        "hours_per_hour": speed["hours"] and round(speed["hours"] * 3600 / speed["seconds"], 1),
+        "hours_per_hour": round(speed["hours"] * 3600 / speed["seconds"], 1),
         "workers": speed["workers"],
         "device": speed["device"],
         "precision": speed["precision"],
