@@ -1,7 +1,7 @@
 """Contextual word pieces by BERT: mean of the last hidden layers, per word piece.
 
 Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding", NAACL 2019,
-https://aclanthology.org/N19-1423. The last four layers are averaged, as MCT-HFR (Sun et al., 2024) takes them;
+https://aclanthology.org/N19-1423. The last four layers are averaged, as MCT-HFR (Chen and Zhang, 2023) takes them;
 one step per word piece, [CLS] and [SEP] included, at most `max_tokens`.
 
 The untrained network is bert-base-uncased: 12 layers of 768 features, 108,891,648 parameters. The authors' pooler,

@@ -84,7 +84,10 @@ def prose(text: str) -> list[str]:
 
 def _opening(kind: str, name: str) -> list[str]:
     idea, _, rest = (load(kind, name).__doc__ or "").strip().partition("\n\n")
-    return [f"## {name}", "", " ".join(idea.split()), "", *([*prose(rest), ""] if rest else [])]
+    lines = [f"## {name}", "", " ".join(idea.split()), ""]
+    for paragraph in prose(rest) if rest else ():
+        lines += [paragraph] if paragraph.startswith("- ") else [paragraph, ""]
+    return lines if lines[-1] == "" else [*lines, ""]
 
 
 def _weights(checkpoint: Any) -> str:
