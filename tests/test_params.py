@@ -64,7 +64,7 @@ def test_every_shipped_study_is_valid(path: Path) -> None:
             "corpora.tiny.decode.face_hzz: unknown key, did you mean 'face_hz'?",
         ),
         (f"{MISSING}.frames.rate", [0.1], f"{MISSING}.frames.rate: unknown key, did you mean 'rates'?"),
-        ("training.q", 1, "training.q: unknown key, expected one of none"),
+        ("training.q", 1, "training.q: unknown key, expected one of rates"),
         (
             "benchmarks.tiny.max_lengths.zzz",
             1,
