@@ -214,7 +214,8 @@ def _rows(paths: list[Path], recipe: Recipe, counted: _Count) -> Iterator[Row]:
 
 
 def _summary(speed: Speed, counted: _Count) -> str:
-    line = f"{counted.steps} steps, {counted.unseen} of them not present; {speed.absent} clip{'s' * (speed.absent != 1)} absent"
+    clips = f"{speed.absent} clip{'s' * (speed.absent != 1)}"
+    line = f"{counted.steps} steps, {counted.unseen} of them not present; {clips} absent"
     if speed.clips:
         line += f"; {speed.clips / speed.seconds:.1f} clips/s"
         line += "" if speed.hours is None else f", {speed.hours * 3600 / speed.seconds:.1f} hours of media per hour"
