@@ -15,23 +15,9 @@ A batch gives the numbers of a batch of one within 1e-5 of the largest value in 
 pipeline/extraction/language.py.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
-
-import numpy as np
-from pydantic import Field
-
-from pipeline.extraction.language import (
-    FILES,
-    Architecture,
-    EncoderOptions,
-    Ids,
-    TextEncoder,
-    bert_tokenizer,
-    mean_of_last,
-)
+from pipeline.extraction.language import FILES, Architecture, bert_tokenizer
 from pipeline.extraction.weights import Checkpoint
-from pipeline.extractors.protocol import Features, Weights
+from pipeline.extraction.word_pieces import WordPieceOptions, WordPieces
 
 _BASE_UNCASED = Architecture(
     "bert",
@@ -47,44 +33,12 @@ _BASE_UNCASED = Architecture(
 )
 
 
-class Options(EncoderOptions):
-    """Options of `bert`.
-
-    Args:
-        layers: how many of the last hidden layers are averaged.
-    """
-
-    layers: int = Field(default=4, ge=1)
+class Options(WordPieceOptions):
+    """Options of `bert`."""
 
 
-class Bert:
+class Bert(WordPieces):
     """768 features per word piece."""
 
-    stream: Literal["text"] = "text"
     checkpoint = Checkpoint("bert-base-uncased", "https://huggingface.co/google-bert/bert-base-uncased", FILES)
-    shard = 256
-    hop = None
-    has_tokens = True
-
-    def __init__(self, options: Options, weights: Weights, attrs: Mapping[str, Any]) -> None:
-        """Read the configuration of the model.
-
-        Raises:
-            DataError: the folder holds another model.
-            ParamsError: more layers or tokens than the model has.
-        """
-        self._encoder = TextEncoder("bert", _BASE_UNCASED, self.checkpoint, weights, options)
-        self._encoder.check("layers", options.layers, self._encoder.layers, "layers")
-        self._reduce = mean_of_last(options.layers)
-        self.dim = self._encoder.dim
-        self.network = self._encoder.network
-        self.version = f"{self._encoder.version}, bert 1"
-
-    def prepare(self, utt_id: str, content: str) -> Ids:
-        """Token ids `(T,)`; T = 0 for white space."""
-        return self._encoder.tokens(content)
-
-    def extract(self, prepared: Sequence[Ids]) -> list[Features]:
-        """Values `(T, dim)` float32 and the tokens for every array of ids."""
-        found = self._encoder.run(prepared, self._reduce)
-        return [Features(values, tokens=ids.astype(np.int32)) for values, ids in zip(found, prepared, strict=True)]
+    architecture = _BASE_UNCASED

@@ -3,12 +3,19 @@
 Cao, Shen, Xie, Parkhi and Zisserman, "VGGFace2: A Dataset for Recognising Faces across Pose and Age", FG 2018,
 https://arxiv.org/abs/1710.08092. Weights are the authors' Caffe model as https://github.com/cydonia999/VGGFace2-pytorch
 converted it (`resnet50_ft`): 23,508,032 parameters without the classifier, a stride in the first convolution of a
-block, a first pooling without border. That file is a pickle of NumPy arrays, which can run code when it is read; where
-you trust it, convert it once:
+block, a first pooling without border. That file is a pickle, which can run code when it is read; convert it once,
+letting nothing through but NumPy arrays:
 
     import pickle, torch
     from safetensors.torch import save_file
-    arrays = pickle.load(open("resnet50_ft_weight.pkl", "rb"), encoding="latin1")
+
+    class Arrays(pickle.Unpickler):
+        def find_class(self, module, name):
+            if (module.split(".")[0], name) in {("numpy", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}:
+                return super().find_class(module, name)
+            raise pickle.UnpicklingError(f"{module}.{name} is no array")
+
+    arrays = Arrays(open("resnet50_ft_weight.pkl", "rb"), encoding="latin1").load()
     save_file({k: torch.from_numpy(v).contiguous() for k, v in arrays.items()}, "resnet50_ft_weight.safetensors")
 
 One step per frame of `faces` (5 Hz by default), the global average of the last map; a frame without a face keeps its

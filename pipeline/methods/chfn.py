@@ -20,15 +20,13 @@ token, so that audio and vision still reach the prediction; one without a nonver
 import math
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Literal
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
-from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import Needs, NeuralParams, Spec
+from pipeline.methods.protocol import AttentionParams, Needs, Spec
 from pipeline.nn.attention import AttentionBlock
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import gated_head
@@ -36,16 +34,12 @@ from pipeline.nn.mrau import at_least_one_step
 from pipeline.nn.positions import sinusoidal
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
-from pipeline.training.loop import fit_network
-from pipeline.training.run import Run
 
 
-class Params(NeuralParams):
+class Params(AttentionParams):
     """Parameters of CHFN.
 
     Args:
-        width: D of all sequences.
-        heads: of attention; divide `width`.
         layers: cross attentions, each with its shift.
         ffn: hidden width of the FFNs.
         beta: a shift is at most so many times as long as the token that it moves, and never longer than itself.
@@ -56,12 +50,7 @@ class Params(NeuralParams):
         pe_skip_zero: no position where a projected step starts with exactly 0.
     """
 
-    learning_rate: PositiveFloat = 1e-4
-    weight_decay: float = Field(0.01, ge=0.0)
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    clip_value: PositiveFloat | None = 0.8
     width: PositiveInt = Field(128, multiple_of=2)
-    heads: PositiveInt = Field(4, validate_default=True)
     layers: PositiveInt = 4
     ffn: PositiveInt = 512
     beta: PositiveFloat = 1.0
@@ -70,14 +59,6 @@ class Params(NeuralParams):
     ffn_dropout: Rate = 0.1
     residual_dropout: Rate = 0.1
     pe_skip_zero: bool = False
-
-    @field_validator("heads")
-    @classmethod
-    def _divide_width(cls, heads: int, info: ValidationInfo) -> int:
-        width = info.data.get("width", heads)
-        if width % heads:
-            raise ValueError(f"found {heads} heads for width {width}, expected a divisor of the width")
-        return heads
 
 
 @dataclass(frozen=True)
@@ -157,12 +138,4 @@ class CHFN(NetworkClassifier):
 
     def __init__(self, params: Params, spec: Spec) -> None:
         """Build the network."""
-        super().__init__(_Network(params, spec), spec.task)
-        self.params = params
-
-    def fit(self, train: Dataset, valid: Dataset | None, run: Run) -> dict[str, Any]:
-        """Train with cross-entropy."""
-        return fit_network(self.network, self._loss, self.network, train, valid, run, self.params)
-
-    def _loss(self, batch: Batch, epoch: int) -> Tensor:
-        return self.task.loss(self.network(batch), batch.labels)
+        super().__init__(_Network(params, spec), spec.task, params)

@@ -23,15 +23,15 @@ incomplete view towards those of the complete one, and by reconstructing the mis
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import Needs, NeuralParams, Spec
+from pipeline.methods.protocol import AttentionParams, Needs, Spec
 from pipeline.nn.distances import missing_step_error, negative_cosine
 from pipeline.nn.heads import BatchNorm, gated_head
 from pipeline.nn.hub import HubExchange, HubUnit, States, Steps, masked_mean
@@ -42,12 +42,10 @@ from pipeline.training.loop import fit_network
 from pipeline.training.run import Run
 
 
-class Params(NeuralParams):
+class Params(AttentionParams):
     """Parameters of EMT-DLFR.
 
     Args:
-        width: D of all sequences.
-        heads: of attention; divide `width`.
         layers: of promotion.
         ffn: hidden width of the FFNs.
         embed_dropout: after the positions.
@@ -60,12 +58,6 @@ class Params(NeuralParams):
         aux_from_epoch: first epoch with attraction and reconstruction.
     """
 
-    learning_rate: float = Field(1e-4, gt=0.0)
-    weight_decay: float = Field(0.01, ge=0.0)
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    clip_value: float | None = Field(0.8, gt=0.0)
-    width: PositiveInt = 128
-    heads: PositiveInt = Field(4, validate_default=True)
     layers: PositiveInt = 4
     ffn: PositiveInt = 512
     embed_dropout: Rate = 0.25
@@ -76,14 +68,6 @@ class Params(NeuralParams):
     attraction: float = Field(1.0, ge=0.0)
     reconstruction: float = Field(1.0, ge=0.0)
     aux_from_epoch: PositiveInt = 2
-
-    @field_validator("heads")
-    @classmethod
-    def _divide_width(cls, heads: int, info: ValidationInfo) -> int:
-        width = info.data.get("width", heads)
-        if width % heads:
-            raise ValueError(f"found {heads} heads for width {width}, expected a divisor of the width")
-        return heads
 
 
 class _PromotionUnit(HubUnit):
@@ -154,12 +138,12 @@ class EMTDLFR(NetworkClassifier):
     """Efficient multimodal transformer with dual-level feature restoration."""
 
     needs = Needs(modalities=2)
+    params: Params
     network: _Network
 
     def __init__(self, params: Params, spec: Spec) -> None:
         """Build the network."""
-        super().__init__(_Network(params, spec), spec.task)
-        self.params = params
+        super().__init__(_Network(params, spec), spec.task, params)
 
     def fit(self, train: Dataset, valid: Dataset | None, run: Run) -> dict[str, Any]:
         """Train; select on the incomplete view of the validation part."""

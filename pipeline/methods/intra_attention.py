@@ -12,7 +12,7 @@ goes to the classifier without statistics; `mask_padding` is ours.
 Handles absence by: zeros in place of the features (thesis section 4.4); the branch runs on.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
@@ -20,14 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.batch import Batch
-from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import Needs, NeuralParams, Output, Spec
+from pipeline.methods.protocol import Needs, NeuralParams, Spec
 from pipeline.nn.attention import Attention, attendable
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.recurrent import packed_gru
 from pipeline.schema import Rate
-from pipeline.training.loop import fit_network
-from pipeline.training.run import Run
+from pipeline.training.classifier import NetworkClassifier
 
 
 class Params(NeuralParams):
@@ -143,33 +141,11 @@ def statistical_pooling(vectors: Tensor) -> Tensor:
     return torch.cat([vectors.mean(dim=1), torch.sqrt(vectors.var(dim=1) + 1e-8)], dim=-1)
 
 
-class IntraAttention:
+class IntraAttention(NetworkClassifier):
     """Three branches with attention to themselves, fused by their statistics."""
 
     needs = Needs()
 
     def __init__(self, params: Params, spec: Spec) -> None:
         """Build the network."""
-        self.params, self._task = params, spec.task
-        self.network = _Network(params, spec)
-
-    def fit(self, train: Dataset, valid: Dataset | None, run: Run) -> dict[str, Any]:
-        """Train with cross-entropy; select on validation accuracy."""
-        return fit_network(self.network, self._loss, self.network, train, valid, run, self.params)
-
-    def predict(self, batch: Batch) -> Output:
-        """Class probabilities."""
-        self.network.eval()
-        with torch.no_grad():
-            return Output(self._task.predict(self.network(batch)))
-
-    def state(self) -> dict[str, Tensor]:
-        """Weights."""
-        return {name: x.detach().clone() for name, x in self.network.state_dict().items()}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Restore weights."""
-        self.network.load_state_dict(state)
-
-    def _loss(self, batch: Batch, epoch: int) -> Tensor:
-        return self._task.loss(self.network(batch), batch.labels)
+        super().__init__(_Network(params, spec), spec.task, params)

@@ -20,19 +20,20 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import Needs, NeuralParams, Output, Regime, Spec
+from pipeline.methods.protocol import AttentionParams, Needs, Regime, Spec
 from pipeline.nn import distances
 from pipeline.nn.attention import AttentionBlock, attendable
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import BatchNorm, attention_head, gated_head
 from pipeline.nn.mrau import MRAU, FrontEnd, MRAUEncoder, States, at_least_one_step
 from pipeline.schema import Rate
+from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.loop import fit_network
 from pipeline.training.run import Run
 
@@ -57,15 +58,13 @@ class AttentionDropout(BaseModel):
     vision: Rate = 0.0
 
 
-class Params(NeuralParams):
+class Params(AttentionParams):
     """Parameters of MCT-HFR.
 
     Args:
         preset: where the keys that are not given take their values from: the paper's text, or the released code
             (kernels, pe_skip_zero, ffn_skip, outer_skip, head, gfa_symmetric, gfa_predictor, ramp_epochs,
             aux_from_epoch, monitor, patience).
-        width: D of all sequences.
-        heads: of attention; divide `width`.
         layers: MRAU layers.
         ffn: hidden width of the FFNs.
         kernels: of the convolutions.
@@ -92,13 +91,7 @@ class Params(NeuralParams):
     """
 
     regime: Regime = "dynamic"
-    learning_rate: float = Field(1e-4, gt=0.0)
-    weight_decay: float = Field(0.01, ge=0.0)
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    clip_value: float | None = Field(0.8, gt=0.0)
     preset: Literal["paper", "code"] = "paper"
-    width: PositiveInt = 128
-    heads: PositiveInt = Field(4, validate_default=True)
     layers: PositiveInt = 4
     ffn: PositiveInt = 512
     kernels: Kernels = Kernels()
@@ -127,14 +120,6 @@ class Params(NeuralParams):
     @classmethod
     def _follow_preset(cls, values: Any) -> Any:
         return {**_CODE, **values} if isinstance(values, dict) and values.get("preset") == "code" else values
-
-    @field_validator("heads")
-    @classmethod
-    def _divide_width(cls, heads: int, info: ValidationInfo) -> int:
-        width = info.data.get("width", heads)
-        if width % heads:
-            raise ValueError(f"found {heads} heads for width {width}, expected a divisor of the width")
-        return heads
 
 
 _CODE = {
@@ -222,15 +207,16 @@ def _predictor(params: Params, width: int) -> nn.Module:
     return nn.Sequential(nn.Linear(width, hidden, bias=False), BatchNorm(hidden), nn.ReLU(), nn.Linear(hidden, width))
 
 
-class MCTHFR:
-    """Modality-collaborative transformer with hybrid feature reconstruction."""
+class MCTHFR(NetworkClassifier):
+    """Modality-collaborative transformer with hybrid feature reconstruction; prediction runs no decoder."""
 
     needs = Needs()
+    network: _Network
+    params: Params
 
     def __init__(self, params: Params, spec: Spec) -> None:
         """Build the network."""
-        self.params, self._task = params, spec.task
-        self.network = _Network(params, spec)
+        super().__init__(_Network(params, spec), spec.task, params)
         choices: dict[str, distances.Distance] = {
             "cmd": partial(distances.central_moment_discrepancy, order=params.cmd_order),
             "smooth_l1": functional.smooth_l1_loss,
@@ -246,20 +232,6 @@ class MCTHFR:
             self.network, self._loss, self.network, train, valid, run, self.params, needs_complete=restores
         )
 
-    def predict(self, batch: Batch) -> Output:
-        """Class probabilities from what is observed; no decoder runs."""
-        self.network.eval()
-        with torch.no_grad():
-            return Output(self._task.predict(self.network(batch)))
-
-    def state(self) -> dict[str, Tensor]:
-        """Weights."""
-        return {name: x.detach().clone() for name, x in self.network.state_dict().items()}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Restore weights."""
-        self.network.load_state_dict(state)
-
     def _loss(self, batch: Batch, epoch: int) -> Tensor:
         """Equation 18. With GFA both views pass the encoder as one batch of 2 B; each has its own classifier pass."""
         network, params = self.network, self.params
@@ -270,9 +242,9 @@ class MCTHFR:
         valid = {m: at_least_one_step(v.repeat(len(views), 1)) for m, v in batch.valid.items()}
         projected, states = network.encoder(features, valid)
         incomplete, *complete = network.head.embed(states, valid).chunk(len(views))  # (B, E)
-        loss = self._task.loss(network.head.classify(incomplete), batch.labels)
+        loss = self.task.loss(network.head.classify(incomplete), batch.labels)
         for embedding in complete:
-            task = self._task.loss(network.head.classify(embedding), batch.labels)
+            task = self.task.loss(network.head.classify(embedding), batch.labels)
             loss = loss + params.alpha * (task + self._misalignment(incomplete, embedding))
         if auxiliary and len(network.decoders):
             loss = loss + params.beta * self._imagination_error(batch, projected, states)

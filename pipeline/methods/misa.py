@@ -18,30 +18,26 @@ is 0, and goes through the spaces and the losses like any other.
 """
 
 from itertools import combinations
-from typing import Any, Literal
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from pipeline.data.batch import Batch
-from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import Needs, NeuralParams, Spec
+from pipeline.methods.protocol import AttentionParams, Needs, Spec
 from pipeline.nn.attention import AttentionBlock
 from pipeline.nn.distances import central_moment_discrepancy
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.mrau import at_least_one_step
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
-from pipeline.training.loop import fit_network
-from pipeline.training.run import Run
 
 Vectors = dict[str, Tensor]
 
 
-class Params(NeuralParams):
+class Params(AttentionParams):
     """Parameters of MISA.
 
     Args:
@@ -59,12 +55,7 @@ class Params(NeuralParams):
         cmd_order: highest central moment of the similarity loss.
     """
 
-    learning_rate: PositiveFloat = 1e-4
-    weight_decay: float = Field(0.01, ge=0.0)
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    clip_value: PositiveFloat | None = 0.8
     encoded: PositiveInt | None = None
-    width: PositiveInt = 128
     lstm_layers: PositiveInt = 4
     heads: PositiveInt = Field(2, validate_default=True)
     ffn: PositiveInt = 2048
@@ -74,14 +65,6 @@ class Params(NeuralParams):
     similarity_weight: float = Field(0.8, ge=0.0)
     reconstruction_weight: float = Field(0.8, ge=0.0)
     cmd_order: PositiveInt = 5
-
-    @field_validator("heads")
-    @classmethod
-    def _divide_width(cls, heads: int, info: ValidationInfo) -> int:
-        width = info.data.get("width", heads)
-        if width % heads:
-            raise ValueError(f"found {heads} heads for width {width}, expected a divisor of the width")
-        return heads
 
 
 class _Averaged(nn.Module):
@@ -179,16 +162,12 @@ class MISA(NetworkClassifier):
     """Modality-invariant and -specific representations."""
 
     needs = Needs(modalities=2)
+    params: Params
     network: _Network
 
     def __init__(self, params: Params, spec: Spec) -> None:
         """Build the network."""
-        super().__init__(_Network(params, spec), spec.task)
-        self.params = params
-
-    def fit(self, train: Dataset, valid: Dataset | None, run: Run) -> dict[str, Any]:
-        """Train with all losses; select by the task alone."""
-        return fit_network(self.network, self._loss, self.network, train, valid, run, self.params)
+        super().__init__(_Network(params, spec), spec.task, params)
 
     def _loss(self, batch: Batch, epoch: int) -> Tensor:
         params = self.params

@@ -21,20 +21,17 @@ such step of it.
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
-from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import Needs, NeuralParams, Spec
+from pipeline.methods.protocol import AttentionParams, Needs, Spec
 from pipeline.nn.crossmodal import Encoder, PairwiseStreams, TransposedEncoder
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
-from pipeline.training.loop import fit_network
-from pipeline.training.run import Run
 
 
 class Kernels(BaseModel):
@@ -47,12 +44,10 @@ class Kernels(BaseModel):
     vision: PositiveInt = 1
 
 
-class Params(NeuralParams):
+class Params(AttentionParams):
     """Parameters of MulT.
 
     Args:
-        width: D of all sequences.
-        heads: of attention; divide `width`.
         layers: of each of the encoders between two modalities.
         ffn_factor: hidden width of an FFN over the width of its sequence.
         kernels: of the convolutions.
@@ -66,12 +61,6 @@ class Params(NeuralParams):
         pe_skip_zero: no position where a step that enters an encoder starts with exactly 0.
     """
 
-    learning_rate: float = Field(1e-4, gt=0.0)
-    weight_decay: float = Field(0.01, ge=0.0)
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    clip_value: float | None = Field(0.8, gt=0.0)
-    width: PositiveInt = 128
-    heads: PositiveInt = Field(4, validate_default=True)
     layers: PositiveInt = 4
     ffn_factor: PositiveInt = 4
     kernels: Kernels = Kernels()
@@ -82,14 +71,6 @@ class Params(NeuralParams):
     ffn_dropout: Rate = 0.1
     residual_dropout: Rate = 0.1
     pe_skip_zero: bool = False
-
-    @field_validator("heads")
-    @classmethod
-    def _divide_width(cls, heads: int, info: ValidationInfo) -> int:
-        width = info.data.get("width", heads)
-        if width % heads:
-            raise ValueError(f"found {heads} heads for width {width}, expected a divisor of the width")
-        return heads
 
 
 class _Residual(nn.Module):
@@ -158,12 +139,4 @@ class MulT(NetworkClassifier):
 
     def __init__(self, params: Params, spec: Spec) -> None:
         """Build the network."""
-        super().__init__(_Network(params, spec), spec.task)
-        self.params = params
-
-    def fit(self, train: Dataset, valid: Dataset | None, run: Run) -> dict[str, Any]:
-        """Train with cross-entropy."""
-        return fit_network(self.network, self._loss, self.network, train, valid, run, self.params)
-
-    def _loss(self, batch: Batch, epoch: int) -> Tensor:
-        return self.task.loss(self.network(batch), batch.labels)
+        super().__init__(_Network(params, spec), spec.task, params)

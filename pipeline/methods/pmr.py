@@ -18,31 +18,26 @@ Handles absence by: zeros in place of the features, which keep their place in ti
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
-from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import Needs, NeuralParams, Spec
+from pipeline.methods.protocol import AttentionParams, Needs, Spec
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import gated_head
 from pipeline.nn.hub import HubExchange, HubSum, HubUnit, Steps, masked_mean
 from pipeline.nn.mrau import FrontEnd, at_least_one_step
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
-from pipeline.training.loop import fit_network
-from pipeline.training.run import Run
 
 
-class Params(NeuralParams):
+class Params(AttentionParams):
     """Parameters of PMR.
 
     Args:
-        width: D of all sequences.
-        heads: of attention; divide `width`.
         layers: of reinforcement.
         ffn: hidden width of the FFNs.
         hub_update: the new common message is the sum of the three, or their mean under attention weights.
@@ -53,12 +48,6 @@ class Params(NeuralParams):
         pe_skip_zero: no position where a projected step starts with exactly 0.
     """
 
-    learning_rate: float = Field(1e-4, gt=0.0)
-    weight_decay: float = Field(0.01, ge=0.0)
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    clip_value: float | None = Field(0.8, gt=0.0)
-    width: PositiveInt = 128
-    heads: PositiveInt = Field(4, validate_default=True)
     layers: PositiveInt = 4
     ffn: PositiveInt = 512
     hub_update: Literal["sum", "attention"] = "sum"
@@ -67,14 +56,6 @@ class Params(NeuralParams):
     ffn_dropout: Rate = 0.1
     residual_dropout: Rate = 0.1
     pe_skip_zero: bool = False
-
-    @field_validator("heads")
-    @classmethod
-    def _divide_width(cls, heads: int, info: ValidationInfo) -> int:
-        width = info.data.get("width", heads)
-        if width % heads:
-            raise ValueError(f"found {heads} heads for width {width}, expected a divisor of the width")
-        return heads
 
 
 class _ReinforcementUnit(HubUnit):
@@ -154,12 +135,4 @@ class PMR(NetworkClassifier):
 
     def __init__(self, params: Params, spec: Spec) -> None:
         """Build the network."""
-        super().__init__(_Network(params, spec), spec.task)
-        self.params = params
-
-    def fit(self, train: Dataset, valid: Dataset | None, run: Run) -> dict[str, Any]:
-        """Train with cross-entropy."""
-        return fit_network(self.network, self._loss, self.network, train, valid, run, self.params)
-
-    def _loss(self, batch: Batch, epoch: int) -> Tensor:
-        return self.task.loss(self.network(batch), batch.labels)
+        super().__init__(_Network(params, spec), spec.task, params)

@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from torch import Tensor
 
 from pipeline.data.batch import Batch
@@ -77,6 +86,30 @@ class NeuralParams(MethodParams):
     clip_value: PositiveFloat | None = None
     plateau_patience: PositiveInt | None = None
     decay_every: PositiveInt | None = None
+
+
+class AttentionParams(NeuralParams):
+    """What MCT-HFR and the baselines that its authors adapted to it have in common, with their defaults.
+
+    Args:
+        width: D of all sequences.
+        heads: of attention; divide `width`.
+    """
+
+    learning_rate: PositiveFloat = 1e-4
+    weight_decay: float = Field(0.01, ge=0.0)
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    clip_value: PositiveFloat | None = 0.8
+    width: PositiveInt = 128
+    heads: PositiveInt = Field(4, validate_default=True)
+
+    @field_validator("heads")
+    @classmethod
+    def _divide_width(cls, heads: int, info: ValidationInfo) -> int:
+        width = info.data.get("width", heads)
+        if width % heads:
+            raise ValueError(f"found {heads} heads for width {width}, expected a divisor of the width")
+        return heads
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,15 @@ such step of it); in training also by reconstructing the missing steps.
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import Needs, NeuralParams, Spec
+from pipeline.methods.protocol import AttentionParams, Needs, Spec
 from pipeline.nn.crossmodal import Encoder, PairwiseStreams, TransposedEncoder
 from pipeline.nn.distances import missing_step_error
 from pipeline.nn.dropout import Dropout
@@ -50,12 +50,10 @@ class Kernels(BaseModel):
     vision: PositiveInt = 1
 
 
-class Params(NeuralParams):
+class Params(AttentionParams):
     """Parameters of TFR-Net.
 
     Args:
-        width: D of all sequences.
-        heads: of attention; divide `width`.
         layers: of each of the encoders.
         ffn_factor: hidden width of an FFN over the width of its sequence.
         kernels: of the convolutions.
@@ -69,12 +67,6 @@ class Params(NeuralParams):
         pe_skip_zero: no position where a step that enters an encoder starts with exactly 0.
     """
 
-    learning_rate: float = Field(1e-4, gt=0.0)
-    weight_decay: float = Field(0.01, ge=0.0)
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    clip_value: float | None = Field(0.8, gt=0.0)
-    width: PositiveInt = 128
-    heads: PositiveInt = Field(4, validate_default=True)
     layers: PositiveInt = 4
     ffn_factor: PositiveInt = 4
     kernels: Kernels = Kernels()
@@ -86,14 +78,6 @@ class Params(NeuralParams):
     ffn_dropout: Rate = 0.1
     residual_dropout: Rate = 0.1
     pe_skip_zero: bool = False
-
-    @field_validator("heads")
-    @classmethod
-    def _divide_width(cls, heads: int, info: ValidationInfo) -> int:
-        width = info.data.get("width", heads)
-        if width % heads:
-            raise ValueError(f"found {heads} heads for width {width}, expected a divisor of the width")
-        return heads
 
     def masks_something(self, spec: Spec) -> bool:
         """Whether training on a benchmark hides any step."""
@@ -177,12 +161,12 @@ class TFRNet(NetworkClassifier):
     """Transformer-based feature reconstruction network."""
 
     needs = Needs()
+    params: Params
     network: _Network
 
     def __init__(self, params: Params, spec: Spec) -> None:
         """Build the network."""
-        super().__init__(_Network(params, spec), spec.task)
-        self.params = params
+        super().__init__(_Network(params, spec), spec.task, params)
 
     def fit(self, train: Dataset, valid: Dataset | None, run: Run) -> dict[str, Any]:
         """Train; select on the incomplete view of the validation part."""

@@ -6,6 +6,7 @@ source, and how the hubs that come back from the modalities are merged, is the m
 B batch, T_m steps of modality m, H steps of the hub, D width.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -36,7 +37,7 @@ class Steps:
         return cls(attendable(valid), valid.any(dim=1)[:, None, None])
 
 
-class HubUnit(nn.Module):
+class HubUnit(nn.Module, ABC):
     """A target learns from a source: x = LN1(mix(target, source)); LN2(x + drop(FFN(x))). No skip leads past the mix.
 
     Args:
@@ -67,9 +68,9 @@ class HubUnit(nn.Module):
         updated: Tensor = self.block.norm2(x + self.block.residual(self.block.feed_forward(x)))
         return updated
 
+    @abstractmethod
     def mix(self, target: Tensor, source: Tensor, own: Steps, other: Steps) -> Tensor:
         """Bring both attentions together, `(B, T, D)`; arguments as in `forward`."""
-        raise NotImplementedError
 
     def attend_to_itself(self, target: Tensor, own: Steps) -> Tensor:
         """Attention of `target (B, T, D)` to itself."""
