@@ -12,7 +12,18 @@ from ruamel.yaml.error import YAMLError
 from pipeline.errors import ParamsError
 from pipeline.paths import PARAMS
 from pipeline.problems import problems, unknown
-from pipeline.schema import Benchmark, Corpus, FeatureSet, Name, Report, Score, Section, Synthetic, Training
+from pipeline.schema import (
+    Benchmark,
+    Corpus,
+    FeatureCorpus,
+    FeatureSet,
+    Name,
+    Report,
+    Score,
+    Section,
+    Synthetic,
+    Training,
+)
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -23,7 +34,7 @@ class Params(Section):
     seed: int
     synthetic: dict[Name, Synthetic]
     corpora: dict[Name, Corpus]
-    feature_corpora: dict[Name, dict[str, Any]]
+    feature_corpora: dict[Name, FeatureCorpus]
     features: dict[Name, FeatureSet]
     benchmarks: dict[Name, Benchmark]
     training: Training
@@ -33,7 +44,11 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _references(self) -> "Params":
-        wrong: list[str] = []
+        wrong = [
+            f"feature_corpora.{name}: corpora has the same name, expected names that differ"
+            for name in self.feature_corpora
+            if name in self.corpora
+        ]
         for name, features in self.features.items():
             if features.corpus not in self.corpora:
                 wrong.append(unknown(f"features.{name}.corpus", features.corpus, self.corpora))
@@ -54,7 +69,12 @@ class Params(Section):
     def _benchmark(self, name: str, benchmark: Benchmark) -> list[str]:
         where = f"benchmarks.{name}"
         if benchmark.corpus in self.feature_corpora:
-            return []
+            return [
+                f"{where}.features.{modality}: found '{found}', expected '{benchmark.corpus}/{modality}', which the "
+                "feature corpus brings"
+                for modality, found in benchmark.features
+                if found != f"{benchmark.corpus}/{modality}"
+            ]
         if benchmark.corpus not in self.corpora:
             return [unknown(f"{where}.corpus", benchmark.corpus, [*self.corpora, *self.feature_corpora])]
         wrong = []

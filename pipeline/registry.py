@@ -13,11 +13,11 @@ from typing import Any
 from pipeline.errors import ContractError, ParamsError
 
 _PACKAGE = Path(__file__).parent
-_SUPPORT = {"protocol", "runner", "importers"}
+_SUPPORT = {"protocol"}
 
 
 def names(kind: str) -> list[str]:
-    """What a folder offers (`kind`: methods, corpora, extractors), found without importing anything."""
+    """What a folder offers (`kind`: methods, corpora, importers, extractors), found without importing anything."""
     modules = [path for path in (_PACKAGE / kind).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
     return sorted(path.stem for path in modules if not path.stem.startswith("_") and path.stem not in _SUPPORT)
 

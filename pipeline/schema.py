@@ -87,6 +87,18 @@ class Corpus(Section):
     decode: Decode = Decode()
 
 
+class FeatureCorpus(Section):
+    """A corpus that comes as features, made by others; its feature sets are `NAME/text`, `NAME/audio`, `NAME/vision`.
+
+    Args:
+        importer: module in pipeline/importers.
+        options: the importer's own parameters, validated by it.
+    """
+
+    importer: Name
+    options: dict[str, Any] = {}
+
+
 class FeatureSet(Section):
     """One extractor run on one corpus.
 
@@ -113,12 +125,24 @@ class TaskParams(Section):
     """The task of a benchmark.
 
     Args:
-        kind: single-label classification.
+        kind: single-label classification, or regression of a value per utterance.
+        label: the column of the manifest that has the label.
         labels: the owner's label -> class, or null to leave such utterances out; classes are numbered alphabetically.
+            None in a regression, whose labels are numbers.
+        positive_from: values at or above it count as positive in the binary metrics of a regression.
     """
 
-    kind: Literal["classification"] = "classification"
-    labels: dict[str, str | None]
+    kind: Literal["classification", "regression"] = "classification"
+    label: str = "label_raw"
+    labels: dict[str, str | None] | None = None
+    positive_from: float = 0.0
+
+    @model_validator(mode="after")
+    def _labels_of_classes(self) -> "TaskParams":
+        if (self.kind == "classification") != (self.labels is not None):
+            wanted = "the owner's labels and their classes" if self.kind == "classification" else "none in a regression"
+            raise ValueError(f"found labels {'null' if self.labels is None else 'given'}, expected {wanted}")
+        return self
 
 
 class Folds(Section):
@@ -126,6 +150,7 @@ class Folds(Section):
 
     Args:
         protocol: see pipeline/splits/folds.py.
+        column: the column of the manifest that has the owner's parts, for official.
         test_speakers: which speaker of the held-out session is tested (the other validates), for
             leave_one_session_out.
         folds: number of folds of k_fold_by_speaker.
@@ -134,6 +159,7 @@ class Folds(Section):
     """
 
     protocol: Literal["leave_one_session_out", "official", "k_fold_by_speaker", "random_by_clip"]
+    column: str = "split"
     test_speakers: Literal["F", "M", "both"] = "F"
     folds: PositiveInt = 5
     test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2

@@ -10,8 +10,13 @@ from pipeline.params import Params, options, read_sections
 from pipeline.registry import load, load_generator, names
 
 
-def code_problems(params: Params) -> list[str]:
-    """Every block that a corpus, an extractor or a method of its own validates: what is wrong, one a line."""
+def code_problems(params: Params, *, planned: bool = False) -> list[str]:
+    """Every block that a corpus, an extractor or a method of its own validates: what is wrong, one a line.
+
+    Args:
+        params: the study.
+        planned: it is a ready-made study, which may name corpora that no reader is here for yet.
+    """
     found: list[str] = []
 
     def attempt(check: object, *arguments: object) -> None:
@@ -23,7 +28,11 @@ def code_problems(params: Params) -> list[str]:
     for name, synthetic in params.synthetic.items():
         attempt(_check_generator, name, synthetic.generator, synthetic.options)
     for name, corpus in params.corpora.items():
-        attempt(_check_options, "corpora", corpus.reader, corpus.options, f"corpora.{name}", "reader", "options")
+        if corpus.reader in names("corpora") or not planned:
+            attempt(_check_options, "corpora", corpus.reader, corpus.options, f"corpora.{name}", "reader", "options")
+    for name, imported in params.feature_corpora.items():
+        where = f"feature_corpora.{name}"
+        attempt(_check_options, "importers", imported.importer, imported.options, where, "importer", "options")
     for name, features in params.features.items():
         for extractor, values in {features.extractor: {}, **features.options}.items():
             key = "extractor" if extractor == features.extractor else "options"
@@ -57,6 +66,12 @@ def data_problems(params: Params) -> list[str]:
             found.append(
                 f"{paths.raw(name)}: not there or empty; put the corpus '{corpus.reader}' there as its owner ships it, "
                 "a symbolic link will do (docs/corpora.md says how to get it)"
+            )
+    for name, imported in params.feature_corpora.items():
+        if not any(paths.raw(name).glob("*")):
+            found.append(
+                f"{paths.raw(name)}: not there or empty; put the files there that the importer '{imported.importer}' "
+                "reads, a symbolic link will do (docs/corpora.md says which)"
             )
     for name, features in params.features.items():
         try:

@@ -20,7 +20,7 @@ def check() -> None:
 
 def _problems(path: Path) -> list[str]:
     try:
-        return code_problems(load_params(path))
+        return code_problems(load_params(path), planned=path != paths.PARAMS)
     except ParamsError as error:
         return str(error).splitlines() + method_problems(path)
 

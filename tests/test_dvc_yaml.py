@@ -12,9 +12,14 @@ from pipeline import registry
 ROOT = Path(__file__).parents[1]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 BODIES = {name: stage.get("do", stage) for name, stage in STAGES.items()}
+EVERY_CORPUS = [f"pipeline.corpora.{name}" for name in registry.names("corpora")]
 ENTRIES = {
     "generate": ("item.generator", [("demo", ["pipeline.corpora.demo.generate"])]),
-    "ingest": ("", [("all", [f"pipeline.corpora.{name}" for name in registry.names("corpora")])]),
+    "ingest": ("", [("all", EVERY_CORPUS)]),
+    "import_features": (
+        "item.importer",
+        [(name, [f"pipeline.importers.{name}", *EVERY_CORPUS]) for name in registry.names("importers")],
+    ),
     "extract": ("item.extractor", [(name, [f"pipeline.extractors.{name}"]) for name in registry.names("extractors")]),
     "train": ("item.method", [(name, [f"pipeline.methods.{name}"]) for name in registry.names("methods")]),
     "evaluate": ("item.method", [(name, [f"pipeline.methods.{name}"]) for name in registry.names("methods")]),
@@ -93,7 +98,7 @@ def test_a_plain_out_is_always_cached_so_that_the_run_cache_works() -> None:
 
 def test_no_method_corpus_or_extractor_is_named_in_dvc_yaml() -> None:
     text = (ROOT / "dvc.yaml").read_text()
-    named = [name for kind in ("methods", "extractors", "corpora") for name in registry.names(kind)]
+    named = [name for kind in ("methods", "extractors", "corpora", "importers") for name in registry.names(kind)]
     assert [name for name in named if re.search(rf"\b{name}\b", text)] == []
 
 

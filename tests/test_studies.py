@@ -29,7 +29,7 @@ def loaded(
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_study_fits_the_code(path: Path) -> None:
-    assert code_problems(load_params(path)) == []
+    assert code_problems(load_params(path), planned=path.name != "params.yaml") == []
 
 
 def test_the_shipped_params_are_the_study_demo() -> None:

@@ -21,14 +21,14 @@ _NAME = re.compile(
     r"(?P<modality>0[1-3])-(?P<channel>0[12])-(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])"
     r"-(?P<repetition>0[12])-(?P<actor>0[1-9]|1\d|2[0-4])\.(?P<suffix>mp4|wav)"
 )
-_EMOTIONS = dict(
+EMOTIONS = dict(
     zip(
         (f"0{code}" for code in range(1, 9)),
         ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"),
         strict=True,
     )
 )
-_STATEMENTS = {"01": ("kids", "Kids are talking by the door"), "02": ("dogs", "Dogs are sitting by the door")}
+STATEMENTS = {"01": ("kids", "Kids are talking by the door"), "02": ("dogs", "Dogs are sitting by the door")}
 _INTENSITIES = {"01": "normal", "02": "strong"}
 _MODALITIES = {"01": "audio and video", "02": "video only", "03": "audio only"}
 _CHANNELS = {"01": "speech", "02": "song"}
@@ -72,7 +72,7 @@ def read(root: Path, options: Options) -> Reading:
     dropped: list[Dropped] = []
     seen: dict[str, Path] = {}
     for path in _files(root):
-        fields = _fields(path)
+        fields = fields_of(path.name, str(path))
         if path.name in seen:
             raise DataError(f"{path}: the same clip as {seen[path.name]}; keep one of them")
         seen[path.name] = path
@@ -92,17 +92,26 @@ def _files(root: Path) -> list[Path]:
     return sorted(path for path in found if not path.name.startswith("._") and path.name not in _CLUTTER)
 
 
-def _fields(path: Path) -> dict[str, str]:
-    match = _NAME.fullmatch(path.name)
+def fields_of(name: str, where: str) -> dict[str, str]:
+    """The seven codes of a clip's file name.
+
+    Args:
+        name: such as 01-01-05-02-01-02-17.mp4.
+        where: it stands, for messages.
+
+    Raises:
+        DataError: no RAVDESS name, or one that the release has not.
+    """
+    match = _NAME.fullmatch(name)
     if not match:
         raise DataError(
-            f"{path}: not a RAVDESS name, expected seven two-digit codes such as 01-01-05-02-01-02-17.mp4; "
+            f"{where}: not a RAVDESS name, expected seven two-digit codes such as 01-01-05-02-01-02-17.mp4; "
             "move the file out of the corpus"
         )
     fields = match.groupdict()
     wrong = _contradiction(fields)
     if wrong:
-        raise DataError(f"{path}: {wrong}; move the file out of the corpus")
+        raise DataError(f"{where}: {wrong}; move the file out of the corpus")
     return fields
 
 
@@ -130,8 +139,8 @@ def _out_of_scope(fields: dict[str, str], options: Options) -> str:
 
 
 def _utterance(path: Path, fields: dict[str, str], options: Options) -> Utterance:
-    statement, text = _STATEMENTS[fields["statement"]]
-    emotion = _EMOTIONS[fields["emotion"]]
+    statement, text = STATEMENTS[fields["statement"]]
+    emotion = EMOTIONS[fields["emotion"]]
     return Utterance(
         utt_id=path.stem,
         dialogue="",

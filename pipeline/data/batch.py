@@ -21,7 +21,7 @@ class Batch:
         valid: per modality `(B, T_m)` bool: not padding.
         present: per modality `(B, T_m)` bool: valid, and there in the recording (a face was found).
         observed: per modality `(B, T_m)` bool: present, and not masked out.
-        labels: `(B,)` int64.
+        labels: `(B,)` int64, or float32 values in a regression.
         index: `(B,)` int64, rows of the dataset.
         complete: features before masking; in training only, else None.
     """

@@ -53,7 +53,7 @@ class Dataset:
 
     Args:
         columns: per modality.
-        labels: `(N,)` int64.
+        labels: `(N,)` int64, index of the class; float32 values in a regression.
         ids: utterance ids, sorted.
         rows: labels.csv, one mapping per utterance (speaker, session, dialogue, turn, duration, planted optimum ...).
         task: what the labels mean.
@@ -163,11 +163,18 @@ def load_dataset(folder: Path) -> Dataset:
                 lengths=torch.from_numpy(lengths),
                 hop=store.provenance.hop,
             )
+    task = Task(tuple(description["labels"]), description["kind"], description["positive_from"] or 0.0)
     return Dataset(
         columns=columns,
-        labels=torch.tensor([int(row["label_index"]) for row in rows]),
+        labels=_labels(rows, task),
         ids=ids,
         rows=rows,
-        task=Task(tuple(description["labels"])),
+        task=task,
         max_lengths=description["max_lengths"],
     )
+
+
+def _labels(rows: list[dict[str, str]], task: Task) -> Tensor:
+    if task.is_regression:
+        return torch.tensor([float(row["value"]) for row in rows], dtype=torch.float32)
+    return torch.tensor([int(row["label_index"]) for row in rows])

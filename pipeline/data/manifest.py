@@ -45,6 +45,12 @@ class Utterance:
     label_raw: str
     extras: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """Every column that has text, the extras included."""
+        texts = {name: getattr(self, name) for name in _COLUMNS}
+        return {name: value for name, value in texts.items() if isinstance(value, str)} | self.extras
+
 
 @dataclass(frozen=True)
 class Dropped:

@@ -1,8 +1,8 @@
-"""Majority: the class shares of the training part, whatever the input; the floor of every table.
+"""Majority: the class shares of the training part, whatever the input; in a regression its median. The floor.
 
 No paper: the constant predictor, as in scikit-learn's DummyClassifier
 (https://scikit-learn.org/stable/modules/generated/sklearn.dummy.DummyClassifier.html).
-Follows: argmax of the training prior.
+Follows: argmax of the training prior; the median is what no other constant beats in absolute error.
 Differs: nothing.
 Handles absence by: never looking at the input.
 """
@@ -23,7 +23,7 @@ class Params(MethodParams):
 
 
 class Majority:
-    """Predicts the training prior."""
+    """Predicts the training prior, or the training median."""
 
     needs = Needs()
     network = None
@@ -33,13 +33,16 @@ class Majority:
         self._prior = torch.full((spec.task.outputs,), 1.0 / spec.task.outputs)
 
     def fit(self, train: Dataset, valid: Dataset | None, run: Run) -> dict[str, Any]:
-        """Count the classes."""
+        """Count the classes, or take the median."""
+        if train.task.is_regression:
+            self._prior = train.labels.cpu().double().quantile(0.5).float()[None]
+            return {"median": self._prior.item()}
         counts = torch.bincount(train.labels.cpu(), minlength=len(self._prior))
         self._prior = counts.float() / counts.sum()
         return {"prior": self._prior.tolist()}
 
     def predict(self, batch: Batch) -> Output:
-        """The prior for everyone."""
+        """The same for everyone."""
         return Output(self._prior.to(batch.labels.device).expand(len(batch), -1))
 
     def state(self) -> dict[str, Tensor]:

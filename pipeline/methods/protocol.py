@@ -70,7 +70,8 @@ class NeuralParams(MethodParams):
         weight_decay: of the optimiser.
         optimizer: adam or adamw.
         patience: epochs without a better validation score before training stops.
-        monitor: what selects the best epoch on the validation part; `last` takes the last epoch.
+        monitor: what selects the best epoch on the validation part; `last` takes the last epoch. In a regression acc
+            and uar stand for the loss.
         clip_value: gradient values are clipped to this, or None.
         plateau_patience: epochs without a better validation loss before the rate is cut to a tenth, or None.
         decay_every: epochs after which the rate is cut to a tenth, or None.
@@ -148,7 +149,7 @@ class Output:
     """What a method predicts.
 
     Args:
-        scores: `(B, K)` float32 class probabilities.
+        scores: `(B, K)` float32 class probabilities; in a regression values `(B, 1)`.
     """
 
     scores: Tensor

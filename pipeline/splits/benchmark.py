@@ -7,12 +7,13 @@ from typing import Any
 from pipeline.data.manifest import Manifest, Utterance
 from pipeline.data.modalities import MODALITIES, MODALITY_SETS
 from pipeline.data.store import FeatureStore, Row, write_store
-from pipeline.errors import DataError, ParamsError
+from pipeline.errors import DataError
 from pipeline.files import atomic, write_csv, write_json
-from pipeline.schema import Benchmark
+from pipeline.schema import Benchmark, TaskParams
 from pipeline.splits.folds import check_classes, description, make_folds
+from pipeline.splits.labels import Labels, class_names, find_labels
 
-_COLUMNS = ("utt_id", "label", "label_index", "speaker", "sex", "session", "dialogue", "turn", "duration")
+_FACTS = ("speaker", "sex", "session", "dialogue", "turn", "duration")
 
 
 def build_benchmark(
@@ -33,18 +34,15 @@ def build_benchmark(
 
     Raises:
         DataError: stores do not fit the manifest or one another; nothing is left; a class is missing from training.
-        ParamsError: a label outside the mapping.
+        ParamsError: a label outside the mapping, or a column that the manifest does not have.
     """
     opened = {m: FeatureStore(path) for m, path in stores.items()}
     excluded = _check_ids(manifest, opened)
     known = [u for u in manifest.utterances if u.utt_id not in excluded]
-    labels = _labels(known, benchmark.task.labels, where)
+    labels, classes = find_labels(known, benchmark.task, where), class_names(benchmark.task, where)
     used = [u for u in known if u.utt_id in labels]
     if not used:
-        raise DataError(f"{where}: no utterance is left; task.labels maps every label to null or all are quarantined")
-    classes = sorted({label for label in benchmark.task.labels.values() if label is not None})
-    if len(classes) < 2:
-        raise ParamsError(f"params.yaml: {where}.task.labels: one class '{classes[0]}', expected two or more")
+        raise DataError(f"{where}: no utterance is left; none has a label here, or all are quarantined")
     try:
         folds = make_folds(used, benchmark.folds, seed)
     except DataError as error:
@@ -67,7 +65,7 @@ def build_benchmark(
             ["utt_id", *MODALITIES],
             ({"utt_id": u.utt_id} | {m: lengths[m][u.utt_id] for m in MODALITIES} for u in used),
         )
-        _write_labels(target / "labels.csv", used, labels, classes, benchmark.task.labels, lengths)
+        _write_labels(target / "labels.csv", used, labels, classes, benchmark.task, lengths)
     for store in opened.values():
         store.__exit__()
     return counts
@@ -88,16 +86,6 @@ def _check_ids(manifest: Manifest, stores: dict[str, FeatureStore]) -> set[str]:
             raise DataError(f"{store.path}: {odd}, first '{(lost or foreign)[0]}'; extract this feature set again")
         excluded |= set(store.excluded)
     return excluded
-
-
-def _labels(utterances: list[Utterance], mapping: dict[str, str | None], where: str) -> dict[str, str]:
-    outside = sorted({u.label_raw for u in utterances} - set(mapping))
-    if outside:
-        raise ParamsError(
-            f"params.yaml: {where}.task.labels: the corpus has the label '{outside[0]}', the mapping has "
-            f"{', '.join(sorted(mapping))}; map it to a class, or to null to leave it out"
-        )
-    return {u.utt_id: label for u in utterances if (label := mapping[u.label_raw]) is not None}
 
 
 def _cut(path: Path, store: FeatureStore, used: list[Utterance], limit: int) -> dict[str, int]:
@@ -127,6 +115,7 @@ def _facts(
     return {
         "kind": benchmark.task.kind,
         "labels": classes,
+        "positive_from": benchmark.task.positive_from if benchmark.task.kind == "regression" else None,
         "max_lengths": limits,
         "synthetic": any(u.extras.get("synthetic") == "yes" for u in used),
         "corpus": benchmark.corpus,
@@ -138,20 +127,24 @@ def _facts(
 def _write_labels(
     path: Path,
     used: list[Utterance],
-    labels: dict[str, str],
+    labels: Labels,
     classes: list[str],
-    mapping: dict[str, str | None],
+    task: TaskParams,
     lengths: dict[str, dict[str, int]],
 ) -> None:
     planted = [f"planted_{name}" for name in MODALITY_SETS if f"planted_{name}" in used[0].extras]
     absent = [f"absent_{m}" for m in MODALITIES]
+    target = "label_index" if classes else "value"
 
     def row(u: Utterance) -> dict[str, Any]:
         label = labels[u.utt_id]
         own = {c: getattr(u, c) for c in ("utt_id", "speaker", "sex", "session", "dialogue", "turn")}
         duration = "" if u.end is None else round(u.end - u.start, 6)
         missing = {f"absent_{m}": int(lengths[m][u.utt_id] == 0) for m in MODALITIES}
-        known = {"label": label, "label_index": classes.index(label), "duration": duration}
-        return own | known | missing | {name: mapping.get(u.extras[name]) or u.extras[name] for name in planted}
+        known = {"label": u.columns[task.label], target: label, "duration": duration}
+        if classes:
+            known |= {"label": label, target: classes.index(str(label))}
+        best = {name: (task.labels or {}).get(u.extras[name]) or u.extras[name] for name in planted}
+        return own | known | missing | best
 
-    write_csv(path, [*_COLUMNS, *absent, *planted], map(row, used))
+    write_csv(path, ["utt_id", "label", target, *_FACTS, *absent, *planted], map(row, used))

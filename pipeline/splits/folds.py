@@ -2,7 +2,7 @@
 
 leave_one_session_out  one fold per session; in it one speaker tests and the other validates (MCT-HFR, arXiv 2312.15848,
                        section 5.3); with `both` every session gives two folds, the roles exchanged
-official               the owner's parts, as the manifest has them
+official               the owner's parts, as a column of the manifest has them
 k_fold_by_speaker      speakers are dealt into k groups of like size; group i tests, group i + 1 validates
 random_by_clip         a share of clips at random per seed, nothing validates, speakers are in both parts
                        (UCB/EECS-2022-85, section 4.3); every fold carries its seed
@@ -10,7 +10,7 @@ random_by_clip         a share of clips at random per seed, nothing validates, s
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,7 +72,7 @@ def make_folds(utterances: list[Utterance], protocol: Folds, seed: int) -> list[
     return folds
 
 
-def check_classes(folds: list[Fold], labels: dict[str, str], classes: Iterable[str]) -> None:
+def check_classes(folds: list[Fold], labels: Mapping[str, object], classes: Iterable[str]) -> None:
     """Check that every class is trained on in every fold.
 
     Raises:
@@ -131,11 +131,11 @@ def _leave_one_session_out(utterances: list[Utterance], protocol: Folds, seed: i
 def _official(utterances: list[Utterance], protocol: Folds, seed: int) -> list[Fold]:
     parts: dict[str, list[str]] = {part: [] for part in _PARTS}
     for u in utterances:
-        if u.split not in parts:
-            raise DataError(
-                f"{u.utt_id}: the owner's part is '{u.split}', the protocol official needs train, valid, test"
-            )
-        parts[u.split].append(u.utt_id)
+        part = u.columns.get(protocol.column)
+        if part not in parts:
+            found = f"has no column '{protocol.column}'" if part is None else f"is in part '{part}'"
+            raise DataError(f"{u.utt_id}: {found}, the protocol official needs train, valid or test in that column")
+        parts[part].append(u.utt_id)
     return [Fold("official", None, **parts)]
 
 

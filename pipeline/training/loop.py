@@ -43,7 +43,7 @@ def fit_network(
         needs_complete: give `loss` batches with their features before masking.
 
     Returns:
-        History: per epoch the training loss and the validation loss, acc and uar; the best epoch.
+        History: per epoch the training loss, the validation loss and, in a classification, acc and uar; the best epoch.
 
     Raises:
         ContractError: the training or validation loss is not finite.
@@ -63,6 +63,7 @@ def fit_network(
     order = run.generator("order")
     epochs: list[dict[str, float]] = []
     best, best_epoch, best_weights = math.inf, 0, None
+    monitor = "loss" if train.task.is_regression and params.monitor != "last" else params.monitor
     for epoch in range(1, params.epochs + 1):
         network.train()
         keep, losses = masks(epoch), torch.zeros((), device=run.device)
@@ -88,9 +89,9 @@ def fit_network(
             continue
         if plateau is not None:
             plateau.step(epochs[-1]["valid_loss"])
-        if params.monitor == "last":
+        if monitor == "last":
             continue
-        badness = epochs[-1]["valid_loss"] if params.monitor == "loss" else -epochs[-1][f"valid_{params.monitor}"]
+        badness = epochs[-1]["valid_loss"] if monitor == "loss" else -epochs[-1][f"valid_{monitor}"]
         if badness < best:
             best, best_epoch, best_weights = badness, epoch, copy.deepcopy(network.state_dict())
         elif epoch - best_epoch >= params.patience:
@@ -114,11 +115,10 @@ def _validate(
     rows = list(by_length(valid, _EVALUATION_BATCH))
     scores = torch.cat([logits(valid.batch(index, keep)) for index in rows])
     labels = valid.labels[torch.cat(rows)]
+    valid_loss = {"valid_loss": valid.task.loss(scores, labels).item()}
+    if valid.task.is_regression:
+        return valid_loss
     hit = (scores.argmax(-1) == labels).double()
     truth = torch.nn.functional.one_hot(labels, valid.task.outputs).double()
     recalls = (truth * hit[:, None]).sum(0) / truth.sum(0)
-    return {
-        "valid_loss": valid.task.loss(scores, labels).item(),
-        "valid_acc": hit.mean().item(),
-        "valid_uar": recalls.nanmean().item(),
-    }
+    return valid_loss | {"valid_acc": hit.mean().item(), "valid_uar": recalls.nanmean().item()}

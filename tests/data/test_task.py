@@ -21,3 +21,12 @@ def test_the_loss_is_the_mean_cross_entropy() -> None:
     logits, labels = torch.tensor([[0.0, 0.0, 0.0], [math.log(2), 0.0, 0.0]]), torch.tensor([1, 0])
     expected = (math.log(3) - math.log(2 / 4)) / 2
     assert math.isclose(TASK.loss(logits, labels).item(), expected, rel_tol=1e-6)
+
+
+def test_a_regression_has_one_output_and_the_mean_absolute_error() -> None:
+    task = Task((), "regression")
+    logits, labels = torch.tensor([[1.0], [-2.0]], dtype=torch.float64), torch.tensor([0.5, 1.0], dtype=torch.float64)
+    assert task.outputs == 1
+    assert math.isclose(task.loss(logits, labels).item(), (0.5 + 3.0) / 2)
+    assert task.predict(logits).tolist() == [[1.0], [-2.0]]
+    assert task.predict(logits).dtype == torch.float32

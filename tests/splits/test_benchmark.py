@@ -9,11 +9,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from pipeline import paths
+from pipeline.data.dataset import load_dataset
 from pipeline.data.manifest import Manifest, Utterance
 from pipeline.data.modalities import MODALITIES, MODALITY_SETS
 from pipeline.data.store import FeatureStore, Provenance, write_store
+from pipeline.data.task import Task
 from pipeline.errors import DataError, ParamsError
 from pipeline.files import read_csv, read_json
 from pipeline.params import parse_params
@@ -74,7 +77,7 @@ def test_a_label_outside_the_mapping_is_refused_with_the_fix(build: Callable[...
 
 
 def test_a_benchmark_that_leaves_everything_out_is_refused(build: Callable[..., dict[str, int]]) -> None:
-    with pytest.raises(DataError, match=r"benchmarks\.tiny: no utterance is left; task.labels maps"):
+    with pytest.raises(DataError, match=r"benchmarks\.tiny: no utterance is left; none has a label here"):
         build({"task": {"labels": dict.fromkeys(("happy", "merry", "sad", "unsure"))}})
 
 
@@ -219,3 +222,49 @@ def test_the_folds_are_those_of_the_protocol(build: Callable[..., dict[str, int]
     assert (folds["protocol"], folds["speaker_independent"]) == ("official", True)
     (fold,) = folds["folds"]
     assert set(fold["test"]) == {row["utt_id"] for row in read_csv(TINY / "labels.csv") if row["session"] == "ses4"}
+
+
+def test_in_a_regression_labels_are_numbers(build: Callable[..., dict[str, int]]) -> None:
+    rows = [
+        replace(u, extras=u.extras | {"score": "" if u.turn == 7 else str(u.turn / 2)})
+        for u in Manifest.read(paths.manifest("tiny")).utterances
+    ]
+    counts = build({"task": {"kind": "regression", "label": "score", "positive_from": 1.5}}, Manifest(rows))
+    assert counts["label_left_out"] == 8
+    description = read_json(TINY / "task.json")
+    assert (description["kind"], description["labels"], description["positive_from"]) == ("regression", [], 1.5)
+    for row in read_csv(TINY / "labels.csv"):
+        assert float(row["value"]) == float(row["label"]) == int(row["turn"]) / 2
+    data = load_dataset(TINY)
+    assert data.task == Task((), "regression", 1.5)
+    assert data.labels.dtype == torch.float32
+    assert data.labels.tolist() == [int(row["turn"]) / 2 for row in data.rows]
+
+
+@pytest.mark.parametrize("score", ["high", "nan", "inf"])
+def test_a_label_that_is_no_number_is_refused(build: Callable[..., dict[str, int]], score: str) -> None:
+    rows = [replace(u, extras=u.extras | {"score": score}) for u in Manifest.read(paths.manifest("tiny")).utterances]
+    with pytest.raises(DataError, match=f"utterance 's1_F_0' has the label '{score}', expected a finite number"):
+        build({"task": {"kind": "regression", "label": "score"}}, Manifest(rows))
+
+
+def test_a_column_that_the_manifest_lacks_is_named(build: Callable[..., dict[str, int]]) -> None:
+    with pytest.raises(ParamsError, match=r"task\.label: the manifest has no column 'score', expected one of utt_id"):
+        build({"task": {"kind": "regression", "label": "score"}})
+
+
+def test_a_column_of_parts_that_the_manifest_lacks_is_named(build: Callable[..., dict[str, int]]) -> None:
+    with pytest.raises(DataError, match=r"has no column 'part', the protocol official needs train, valid or test"):
+        build({"folds": {"protocol": "official", "column": "part"}})
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ({"kind": "regression", "labels": {"a": "b"}}, "found labels given, expected none in a regression"),
+        ({"kind": "classification"}, "found labels null, expected the owner's labels and their classes"),
+    ],
+)
+def test_labels_belong_to_classes(build: Callable[..., dict[str, int]], task: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ParamsError, match=expected):
+        build({"task": task})

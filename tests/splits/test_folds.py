@@ -171,7 +171,7 @@ def test_unknown_speakers_prove_nothing(utterance: Make) -> None:
         ({"session": ""}, protocol("leave_one_session_out"), "a: has no session, .* use k_fold_by_speaker"),
         ({"sex": ""}, protocol("leave_one_session_out"), "a: its speaker's sex is '', .* needs F or M"),
         ({}, protocol("leave_one_session_out"), "the corpus has 1 session, leave_one_session_out needs two or more"),
-        ({"split": "dev"}, protocol("official"), "a: the owner's part is 'dev', .* needs train, valid, test"),
+        ({"split": "dev"}, protocol("official"), "a: is in part 'dev', .* needs train, valid or test in that column"),
         ({}, protocol("official"), "fold official: its test part is empty; choose another protocol or fewer folds"),
         ({"split": "test"}, protocol("official"), "fold official: its train part is empty"),
         ({}, protocol("k_fold_by_speaker", folds=3), "the corpus has 1 speakers, k_fold_by_speaker has 3 folds"),

@@ -1,0 +1,1 @@
+"""One module per community feature file format: how features made by others become a manifest and feature stores."""
