@@ -116,11 +116,25 @@ class Params(AttentionParams):
     beta: float = Field(0.6, ge=0.0)
     aux_from_epoch: PositiveInt = 1
 
+    @property
+    def restores(self) -> bool:
+        """Whether anything is missing in training, so that there is something to restore."""
+        return self.regime == "moddrop" or (not self.trains_on_complete and self.p_miss > 0)
+
+    def idle(self) -> set[str]:
+        """Without something to restore, all of LFI and GFA; else the part that is off."""
+        imagination, alignment = {"beta", "lfi_depth"}, _ALIGNMENT
+        if not self.restores:
+            return super().idle() | imagination | alignment | {"lfi", "gfa", "aux_from_epoch"}
+        return super().idle() | (set() if self.lfi else imagination) | (set() if self.gfa else alignment)
+
     @model_validator(mode="before")
     @classmethod
     def _follow_preset(cls, values: Any) -> Any:
         return {**_CODE, **values} if isinstance(values, dict) and values.get("preset") == "code" else values
 
+
+_ALIGNMENT = {"gfa_distance", "gfa_symmetric", "gfa_predictor", "cmd_order", "alpha"}
 
 _CODE = {
     "kernels": {"text": 1, "audio": 1, "vision": 1},
@@ -166,7 +180,6 @@ class _Network(nn.Module):
     def __init__(self, params: Params, spec: Spec) -> None:
         super().__init__()
         present = list(spec.available)
-        restores = not params.trains_on_complete and params.p_miss > 0
         width = params.width
         front_ends = {
             m: FrontEnd(spec.dims[m], width, getattr(params.kernels, m), params.embed_dropout, params.pe_skip_zero)
@@ -187,9 +200,9 @@ class _Network(nn.Module):
             if params.head == "attention"
             else gated_head(present, width, spec.task.outputs, hidden=width // 2)
         )
-        decoded = present if params.lfi and restores else []
+        decoded = present if params.lfi and params.restores else []
         self.decoders = nn.ModuleDict({m: _Decoder(params, spec.dims[m]) for m in decoded})
-        self.predictor = _predictor(params, self.head.width) if params.gfa and restores else None
+        self.predictor = _predictor(params, self.head.width) if params.gfa and params.restores else None
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits `(B, K)`."""

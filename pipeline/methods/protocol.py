@@ -59,6 +59,12 @@ class MethodParams(BaseModel):
         """Whether nothing is masked in training: regime `complete`, and `one_to_one` at rate 0."""
         return self.regime == "complete" or (self.regime == "one_to_one" and self.p_miss == 0)
 
+    def idle(self) -> set[str]:
+        """Names of the parameters that a training with these values never looks at: changing them trains nothing."""
+        ramp = set() if self.regime == "dynamic" else {"ramp_epochs"}
+        rate = {"p_miss"} if self.trains_on_complete or self.regime == "moddrop" else set()
+        return ramp | rate
+
 
 class NeuralParams(MethodParams):
     """What every method trained by the one loop may say; a method's file sets the defaults of its paper.
@@ -222,10 +228,11 @@ class Variant:
         return self.row.partition(":")[2] or "base"
 
     def training_params(self) -> dict[str, Any]:
-        """The parameters that training depends on."""
+        """The parameters that training depends on; `one_to_one` at rate 0 is `complete`."""
         fields = type(self.params).model_fields
-        test_time = {name for name, info in fields.items() if info.json_schema_extra == TEST_TIME}
-        return {k: v for k, v in self.params.model_dump(mode="json").items() if k not in test_time}
+        apart = {name for name, info in fields.items() if info.json_schema_extra == TEST_TIME} | self.params.idle()
+        values = {k: v for k, v in self.params.model_dump(mode="json").items() if k not in apart}
+        return values | ({"regime": "complete"} if self.params.trains_on_complete else {})
 
 
 def variants(method: str, block: Mapping[str, Any]) -> list[Variant]:

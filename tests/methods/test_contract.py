@@ -4,10 +4,11 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
+from pydantic.fields import FieldInfo
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -128,6 +129,29 @@ def fitted(data: Dataset) -> Callable[[str], Method]:
 
 def changed(before: Tensor, after: Tensor) -> float:
     return (before - after).abs().max().item()
+
+
+def other(info: FieldInfo, value: Any) -> Any:
+    """A value that is not `value` and that the field admits."""
+    choices = [choice for choice in get_args(info.annotation) if isinstance(choice, str) and choice != value]
+    if choices:
+        return choices[0]
+    return not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else 0.5 * value + 0.05
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_parameter_that_a_training_never_looks_at_changes_nothing(case, data):
+    params = make_method(case, data).params if case not in CONSTANT else None
+    if params is None or not params.idle():
+        pytest.skip(f"{case} looks at all its parameters")
+    expected = begin(case, data).state()
+    fields = type(params).model_fields
+    changed = {name: other(fields[name], getattr(params, name)) for name in params.idle()}
+    method = make_method(case, data, epochs=2, **changed)
+    method.fit(data, None, Run(("test",)))
+    found = method.state()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], x) for name, x in expected.items())
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -7,7 +7,7 @@ import pytest
 from pipeline import registry
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
-from pipeline.methods.protocol import Needs, NeuralParams, Spec, variants
+from pipeline.methods.protocol import Needs, NeuralParams, Spec, models, variants
 
 MODALITIES = ("text", "audio", "vision")
 
@@ -34,8 +34,39 @@ def test_a_block_may_have_no_variants(none: Any) -> None:
 
 
 def test_training_depends_on_all_parameters_but_those_of_test_time() -> None:
-    (row,) = variants("mlp", {})
+    (row,) = variants("mlp", {"regime": "dynamic"})
     assert set(row.params.model_dump()) - set(row.training_params()) == {"filler"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "concerned"),
+    [
+        ({"alpha": 0.9}, {"mct_hfr", "mct_hfr:mct_gfa", "mct_hfr:modalities"}),
+        ({"beta": 0.9}, {"mct_hfr", "mct_hfr:mct_lfi", "mct_hfr:modalities"}),
+        ({"p_miss": 0.3}, {"mct_hfr", "mct_hfr:mct", "mct_hfr:mct_lfi", "mct_hfr:mct_gfa"}),
+        ({"ramp_epochs": 2}, {"mct_hfr", "mct_hfr:mct", "mct_hfr:mct_lfi", "mct_hfr:mct_gfa"}),
+    ],
+)
+def test_a_parameter_concerns_the_variants_that_look_at_it(changed: dict[str, float], concerned: set[str]) -> None:
+    block = {
+        "variants": {
+            "complete": {"regime": "complete"},
+            "mct": {"lfi": False, "gfa": False},
+            "mct_lfi": {"gfa": False},
+            "mct_gfa": {"lfi": False},
+            "modalities": {"regime": "moddrop"},
+        }
+    }
+    before, after = variants("mct_hfr", block), variants("mct_hfr", block | changed)
+    differ = {a.row for a, b in zip(before, after, strict=True) if a.training_params() != b.training_params()}
+    assert differ == concerned
+
+
+def test_one_to_one_at_rate_0_is_the_complete_training() -> None:
+    complete, each = variants("mct_hfr", {"regime": "complete", "variants": {"each": {"regime": "one_to_one"}}})
+    by_rate = models(each, [0.0, 0.5])
+    assert by_rate["@0.0"].training_params() == complete.training_params()
+    assert by_rate["@0.5"].training_params() != complete.training_params()
 
 
 def test_an_unknown_or_wrong_parameter_is_refused_wherever_it_stands() -> None:
