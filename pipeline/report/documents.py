@@ -29,7 +29,7 @@ def method_section(name: str, rows: Mapping[str, dict[str, Any]]) -> str:
 
     Args:
         name: module in pipeline/methods.
-        rows: scores of its rows by their names.
+        rows: of the table, by name: regime, parameters, macs and auilc (or not_applicable).
     """
     lines = _opening("methods", name)
     if rows:
@@ -113,7 +113,6 @@ def _arguments(options: type) -> dict[str, str]:
 def _score_line(row: str, facts: dict[str, Any]) -> str:
     if facts["not_applicable"]:
         return f"| {row} | not applicable: {facts['not_applicable']} | | | |"
-    area = facts["auilc"]["frames"]["metrics"]["UAR"]["area"]
-    cell = estimate(area)
+    cell = estimate(facts["auilc"])
     value = f"{cell.text} {cell.note}".strip()
     return f"| {row} | {facts['regime']} | {facts['parameters']:,} | {facts['macs']:,} | {value} |"

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.methods.protocol import variants
+from pipeline.params import load_params
 from pipeline.registry import load, names
 from pipeline.report.documents import extractor_section, method_section, prose, speed_table
 
@@ -33,6 +35,16 @@ def test_every_method_is_there_with_its_docstring(name: str) -> None:
     idea, _, rest = (load("methods", name).__doc__ or "").strip().partition("\n\n")
     assert f"## {name}\n\n{idea}\n" in PAGE, "run `python -m stages.document`"
     assert all(paragraph in PAGE for paragraph in prose(rest)), "run `python -m stages.document`"
+
+
+def test_every_row_of_the_study_of_all_methods_is_there_with_its_score() -> None:
+    scores = json.loads((ROOT / "docs/method_scores.json").read_text())
+    params = load_params(ROOT / "studies/demo_all.yaml")
+    assert set(params.methods) == set(names("methods"))
+    assert set(scores) == {row.row for name, block in params.methods.items() for row in variants(name, block)}
+    for name in names("methods"):
+        own = {row: facts for row, facts in scores.items() if row.split(":")[0] == name}
+        assert method_section(name, own) in PAGE, "run `python -m stages.document`"
 
 
 def test_the_scores_are_those_of_the_committed_metrics() -> None:
