@@ -154,11 +154,11 @@ class Folds(Section):
         test_speakers: which speaker of the held-out session is tested (the other validates), for
             leave_one_session_out.
         folds: number of folds of k_fold_by_speaker.
-        test_share: share of clips tested, for random_by_clip.
-        seeds: one split per seed, for random_by_clip.
+        test_share: share of clips or speakers tested, for random_by_clip and random_by_speaker.
+        seeds: one split per seed, for these two.
     """
 
-    protocol: Literal["leave_one_session_out", "official", "k_fold_by_speaker", "random_by_clip"]
+    protocol: Literal["leave_one_session_out", "official", "k_fold_by_speaker", "random_by_clip", "random_by_speaker"]
     column: str = "split"
     test_speakers: Literal["F", "M", "both"] = "F"
     folds: PositiveInt = 5
@@ -267,7 +267,7 @@ class Benchmark(Section):
 
     @model_validator(mode="after")
     def _seeds_of_folds(self) -> "Benchmark":
-        if self.seeds == "from_fold" and self.folds.protocol != "random_by_clip":
+        if self.seeds == "from_fold" and not self.folds.protocol.startswith("random_"):
             raise ValueError(
                 f"seeds is 'from_fold', but the folds of {self.folds.protocol} carry none; write a list of seeds"
             )

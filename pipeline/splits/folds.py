@@ -6,6 +6,7 @@ official               the owner's parts, as a column of the manifest has them
 k_fold_by_speaker      speakers are dealt into k groups of like size; group i tests, group i + 1 validates
 random_by_clip         a share of clips at random per seed, nothing validates, speakers are in both parts
                        (UCB/EECS-2022-85, section 4.3); every fold carries its seed
+random_by_speaker      the same with a share of speakers, who are then in one part only
 """
 
 import math
@@ -61,6 +62,7 @@ def make_folds(utterances: list[Utterance], protocol: Folds, seed: int) -> list[
         "official": _official,
         "k_fold_by_speaker": _k_fold_by_speaker,
         "random_by_clip": _random_by_clip,
+        "random_by_speaker": _random_by_speaker,
     }[protocol.protocol]
     folds = rule(sorted(utterances, key=lambda u: u.utt_id), protocol, seed)
     for fold in folds:
@@ -161,10 +163,22 @@ def _k_fold_by_speaker(utterances: list[Utterance], protocol: Folds, seed: int) 
 
 
 def _random_by_clip(utterances: list[Utterance], protocol: Folds, seed: int) -> list[Fold]:
-    ids = [u.utt_id for u in utterances]
-    count = math.ceil(protocol.test_share * len(ids) - 1e-9)
+    return _random({u.utt_id: u.utt_id for u in utterances}, protocol, seed)
+
+
+def _random_by_speaker(utterances: list[Utterance], protocol: Folds, seed: int) -> list[Fold]:
+    if unknown := [u.utt_id for u in utterances if not u.speaker]:
+        raise DataError(f"{unknown[0]}: has no speaker, random_by_speaker needs one; use random_by_clip")
+    return _random({u.utt_id: u.speaker for u in utterances}, protocol, seed)
+
+
+def _random(unit: dict[str, str], protocol: Folds, seed: int) -> list[Fold]:
+    """One fold per seed: the share of units that is tested, rounded up; `unit` by utterance."""
+    names = sorted(set(unit.values()))
+    count = math.ceil(protocol.test_share * len(names) - 1e-9)
     folds = []
     for own in protocol.seeds:
-        order = stream(seed, "random_by_clip", own).permutation(ids).tolist()
-        folds.append(Fold(f"seed_{own}", own, sorted(order[count:]), [], sorted(order[:count])))
+        tested = set(stream(seed, protocol.protocol, own).permutation(names)[:count].tolist())
+        test = sorted(utt_id for utt_id, name in unit.items() if name in tested)
+        folds.append(Fold(f"seed_{own}", own, sorted(set(unit) - set(test)), [], test))
     return folds

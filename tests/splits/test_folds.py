@@ -52,6 +52,7 @@ ALL = [
     protocol("k_fold_by_speaker", folds=3),
     protocol("k_fold_by_speaker", folds=6),
     protocol("random_by_clip"),
+    protocol("random_by_speaker"),
 ]
 
 
@@ -146,6 +147,19 @@ def test_random_clips_carry_their_seeds_and_are_labelled_as_not_speaker_independ
     assert [row["seed"] for row in found["folds"]] == [42, 1]
 
 
+def test_random_speakers_are_in_one_part_only(corpus: list[Utterance]) -> None:
+    rule = protocol("random_by_speaker", seeds=(42, 1), test_share=0.4)
+    folds = make_folds(corpus, rule, 7)
+    speakers = {u.utt_id: u.speaker for u in corpus}
+    for fold in folds:
+        tested, trained = ({speakers[u] for u in part} for part in (fold.test, fold.train))
+        assert len(tested) == math.ceil(0.4 * len(set(speakers.values())))
+        assert not tested & trained
+        assert sorted(fold.test + fold.train) == sorted(speakers)
+    assert [fold.seed for fold in folds] == [42, 1]
+    assert description(folds, corpus, rule)["speaker_independent"] is True
+
+
 def test_official_parts_are_the_owners(utterance: Make) -> None:
     corpus = [utterance(f"u{i}", split=part, speaker=f"s{i}") for i, part in enumerate(PARTS * 2)]
     (fold,) = make_folds(corpus, protocol("official"), 7)
@@ -175,6 +189,7 @@ def test_unknown_speakers_prove_nothing(utterance: Make) -> None:
         ({}, protocol("official"), "fold official: its test part is empty; choose another protocol or fewer folds"),
         ({"split": "test"}, protocol("official"), "fold official: its train part is empty"),
         ({}, protocol("k_fold_by_speaker", folds=3), "the corpus has 1 speakers, k_fold_by_speaker has 3 folds"),
+        ({"speaker": ""}, protocol("random_by_speaker"), "a: has no speaker, random_by_speaker needs one"),
         ({}, protocol("random_by_clip", test_share=0.999), "fold seed_42: its train part is empty"),
     ],
 )
