@@ -92,10 +92,12 @@ class FeatureCorpus(Section):
 
     Args:
         importer: module in pipeline/importers.
+        raw: folder under data/raw that has the files; several feature corpora may read one.
         options: the importer's own parameters, validated by it.
     """
 
     importer: Name
+    raw: Name
     options: dict[str, Any] = {}
 
 

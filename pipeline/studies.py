@@ -67,11 +67,11 @@ def data_problems(params: Params) -> list[str]:
                 f"{paths.raw(name)}: not there or empty; put the corpus '{corpus.reader}' there as its owner ships it, "
                 "a symbolic link will do (docs/corpora.md says how to get it)"
             )
-    for name, imported in params.feature_corpora.items():
-        if not any(paths.raw(name).glob("*")):
+    for raw, importer in {imported.raw: imported.importer for imported in params.feature_corpora.values()}.items():
+        if not any(paths.raw(raw).glob("*")):
             found.append(
-                f"{paths.raw(name)}: not there or empty; put the files there that the importer '{imported.importer}' "
-                "reads, a symbolic link will do (docs/corpora.md says which)"
+                f"{paths.raw(raw)}: not there or empty; put the files there that the importer '{importer}' reads, a "
+                "symbolic link will do (docs/corpora.md says which)"
             )
     for name, features in params.features.items():
         try:

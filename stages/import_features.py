@@ -14,7 +14,7 @@ def import_features(corpus: str) -> None:
     where = f"feature_corpora.{corpus}"
     module = registry.load("importers", section.importer, f"{where}.importer")
     chosen = options(module.Options, section.options, f"{where}.options")
-    root = paths.raw(corpus)
+    root = paths.raw(section.raw)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder, expected the features of '{corpus}'; link them: ln -s /where {root}")
     found = module.read(root, chosen)

@@ -259,11 +259,11 @@ def test_a_reference_that_leads_nowhere_is_refused(
 def test_a_feature_corpus_brings_its_own_feature_sets(
     study: dict[str, Any], write_params: Callable[[Any, Path], Path], tmp_path: Path
 ) -> None:
-    study["feature_corpora"] = {"mosi": {"importer": "mosi_utterance"}}
+    study["feature_corpora"] = {"mosi": {"importer": "mosi_utterance", "raw": "mosi"}}
     study["benchmarks"]["tiny"] |= {"corpus": "mosi", "features": {m: f"mosi/{m}" for m in ("text", "audio", "vision")}}
     assert load_params(write_params(study, tmp_path / "p.yaml")).benchmarks["tiny"].features.audio == "mosi/audio"
     study["benchmarks"]["tiny"]["features"]["audio"] = "tiny_audio"
-    study["feature_corpora"]["tiny"] = {"importer": "mosi_utterance"}
+    study["feature_corpora"]["tiny"] = {"importer": "mosi_utterance", "raw": "mosi"}
     with pytest.raises(ParamsError) as caught:
         load_params(write_params(study, tmp_path / "p.yaml"))
     assert "features.audio: found 'tiny_audio', expected 'mosi/audio'" in str(caught.value)

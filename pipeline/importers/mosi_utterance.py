@@ -12,6 +12,7 @@ rounded, halves to the even integer, as numpy rounds).
 
 import csv
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from pipeline.data.packed import Array
 from pipeline.data.unpickling import read_pickle
 from pipeline.errors import DataError
 from pipeline.files import read_json
-from pipeline.importers.protocol import Imported, Sequences, media_free
+from pipeline.importers.protocol import ABSENT, Imported, Sequences, media_free
 
 VERSION = "1"
 
@@ -31,7 +32,13 @@ _PARTS = ("train", "test")
 
 
 class Options(CorpusOptions):
-    """There is nothing to choose."""
+    """What is read.
+
+    Args:
+        modalities: those that are taken; the others are absent throughout.
+    """
+
+    modalities: tuple[Literal["text", "audio", "vision"], ...] = ("text", "audio", "vision")
 
 
 def read(root: Path, options: Options) -> Imported:
@@ -78,7 +85,7 @@ def read(root: Path, options: Options) -> Imported:
                     extras=_labels(scores[utt_id]) | {"split_files": part},
                 )
             )
-    features = {m: Sequences(width, vectors[m]) for m, width in _WIDTHS.items()}
+    features = {m: Sequences(n, vectors[m]) if m in options.modalities else ABSENT for m, n in _WIDTHS.items()}
     return Imported(Reading(utterances, [], len(sentences)), features, tuple(files))
 
 

@@ -54,25 +54,25 @@ def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
 def test_real_features_become_a_manifest_and_three_stores(
     name: str, workplace: Path, study: dict[str, Any], write_params: Any
 ) -> None:
-    study["feature_corpora"] = {"real": {"importer": name}}
+    study["feature_corpora"] = {"features": {"importer": name, "raw": "real"}}
     write_params(study, paths.PARAMS)
     paths.raw("real").parent.mkdir(parents=True)
     paths.raw("real").symlink_to(real(name))
-    import_features("real")
+    import_features("features")
     count, shapes = EXPECTED[name]
-    manifest = Manifest.read(paths.manifest("real"))
+    manifest = Manifest.read(paths.manifest("features"))
     assert len(manifest) == count
     for m in MODALITIES:
         absent, longest, width = shapes[m]
-        with FeatureStore(paths.features(f"real/{m}")) as store:
+        with FeatureStore(paths.features(f"features/{m}")) as store:
             assert store.ids == manifest.ids
             assert (store.provenance.extractor, store.provenance.dim) == (name, width)
             assert int((store.lengths() == 0).sum()) == absent
             assert int(store.lengths().max()) == longest
             assert len(store.provenance.source_sha256) == 64
-    before = {m: paths.features(f"real/{m}").read_bytes() for m in MODALITIES}
-    import_features("real")
-    assert before == {m: paths.features(f"real/{m}").read_bytes() for m in MODALITIES}
+    before = {m: paths.features(f"features/{m}").read_bytes() for m in MODALITIES}
+    import_features("features")
+    assert before == {m: paths.features(f"features/{m}").read_bytes() for m in MODALITIES}
 
 
 @pytest.mark.real_data
