@@ -4,33 +4,40 @@ Hazarika, Zimmermann and Poria, "MISA: Modality-Invariant and -Specific Represen
 Analysis", ACM Multimedia 2020, https://arxiv.org/abs/2005.03545
 
 Follows: https://github.com/declare-lab/MISA, snapshot ec42fad, read for facts, for the spaces, the fusion and the
-losses; for the encoders of unaligned sequences, the rates, the weights of the losses and the optimisation the form in
-which Chen and Zhang adapted it as a baseline of MCT-HFR (2023, https://arxiv.org/abs/2312.15848), from their code,
-https://github.com/zxpoqas123/MCT-HFR, snapshot ac90c37: text and audio are normalised and mapped step by step, then
-averaged over time; vision goes through an LSTM.
+losses. `form: adapted`: for the encoders of unaligned sequences, the rates, the weights of the losses and the
+optimisation the form in which Chen and Zhang adapted it as a baseline of MCT-HFR (2023,
+https://arxiv.org/abs/2312.15848), from their code, https://github.com/zxpoqas123/MCT-HFR, snapshot ac90c37: text and
+audio are normalised and mapped step by step, then averaged over time; vision goes through an LSTM. `form: original`:
+these, too, from MISA's own code: text is the mean of its features over time; audio and vision are each the four final
+states of two bidirectional LSTMs as wide as the features, the second over the layer-normalised outputs of the first,
+with orthogonal recurrent weights.
 Differs: the average is over valid steps alone; the adapted code also adds up its padding, which biases make non-zero.
 Three layer norms that the adapted code builds and never uses are not built. In a training batch of one utterance, which
 has no moments, the similarity loss is 0, and so is the difference loss, which centres. A modality that a benchmark
 lacks is left out of spaces, fusion (twice as many vectors as modalities) and losses; one modality alone has nothing to
-share. A reconstruction without weight has no decoders.
-Handles absence by: zeros in place of missing steps, which count in the average; the vector of a modality without steps
-is 0, and goes through the spaces and the losses like any other.
+share. A reconstruction without weight has no decoders. The original form takes the text features as they are given
+where MISA fine-tunes BERT, and sequences of any lengths where MISA has them aligned to words; it has no discriminator
+of spaces, whose weight is 0 there. MISA's own loss of a regression is the squared error, the one here is the task's.
+Handles absence by: zeros in place of missing steps, which count in the average and which the LSTMs read; the vector of
+a modality without steps is 0, and goes through the spaces and the losses like any other.
 """
 
 from itertools import combinations
+from typing import Any, Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from pipeline.data.batch import Batch
 from pipeline.methods.protocol import AttentionParams, Needs, Spec
 from pipeline.nn.attention import AttentionBlock
 from pipeline.nn.distances import central_moment_discrepancy
 from pipeline.nn.dropout import Dropout
+from pipeline.nn.hub import masked_mean
 from pipeline.nn.mrau import at_least_one_step
+from pipeline.nn.recurrent import packed_lstm
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
 
@@ -41,12 +48,16 @@ class Params(AttentionParams):
     """Parameters of MISA.
 
     Args:
+        form: the baseline of MCT-HFR's authors, or MISA as its own authors released it; it decides on the encoders and
+            on the values of the keys that are not given (dropout, similarity_weight, reconstruction_weight, optimizer,
+            learning_rate, weight_decay, batch_size, patience, clip_value).
         encoded: E of the vector that a modality is encoded to, before the spaces; null = as many as its features D_m.
+            The original form has no such choice.
         width: D of the spaces.
-        lstm_layers: of vision.
+        lstm_layers: of vision; the original form has two LSTMs of its own.
         heads: of the fusion's attention; divide `width`.
         ffn: hidden width of the fusion's FFN.
-        dropout: between the layers of the LSTM, of its last state, and in the classifier.
+        dropout: in the classifier; in the adapted form also between the layers of the LSTM and of its last state.
         fusion_dropout: of the fusion's attention weights, FFN and skips.
         difference_weight: of the loss that makes spaces orthogonal; it is the stronger the narrower they are, and lets
             all views collapse to constants where spaces are narrow and `learning_rate` is large.
@@ -55,6 +66,7 @@ class Params(AttentionParams):
         cmd_order: highest central moment of the similarity loss.
     """
 
+    form: Literal["adapted", "original"] = "adapted"
     encoded: PositiveInt | None = None
     lstm_layers: PositiveInt = 4
     heads: PositiveInt = Field(2, validate_default=True)
@@ -65,6 +77,24 @@ class Params(AttentionParams):
     similarity_weight: float = Field(0.8, ge=0.0)
     reconstruction_weight: float = Field(0.8, ge=0.0)
     cmd_order: PositiveInt = 5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_form(cls, values: Any) -> Any:
+        return {**_ORIGINAL, **values} if isinstance(values, dict) and values.get("form") == "original" else values
+
+
+_ORIGINAL = {
+    "dropout": 0.5,
+    "similarity_weight": 1.0,
+    "reconstruction_weight": 1.0,
+    "optimizer": "adam",
+    "learning_rate": 1e-4,
+    "weight_decay": 0.0,
+    "batch_size": 64,
+    "patience": 7,  # the released loop counts from 6 down to -1
+    "clip_value": 1.0,
+}
 
 
 class _Averaged(nn.Module):
@@ -91,11 +121,46 @@ class _Recurrent(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """Read the `valid (B, T)` steps of `x (B, T, D_m)` to `(B, E)`; 0 where no step is valid."""
-        lengths = valid.sum(1).clamp(min=1).cpu()  # a row without steps runs over one step of padding, masked below
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        _, (states, _) = self.lstm(packed)
+        _, states = packed_lstm(self.lstm, x, valid)
         vector: Tensor = self.output(states[-1])
         return vector.masked_fill(~valid.any(dim=1, keepdim=True), 0.0)
+
+
+class _Mean(nn.Module):
+    """Text of the original form as one vector: the mean of its features over time."""
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Average `x (B, T, D_m)` over its `valid (B, T)` steps to `(B, D_m)`; 0 where no step is valid."""
+        return masked_mean(x, valid)
+
+
+class _Stacked(nn.Module):
+    """Audio or vision of the original form: two bidirectional LSTMs, a layer norm between; all final states."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.first = nn.LSTM(dim, dim, batch_first=True, bidirectional=True)
+        self.norm = nn.LayerNorm(2 * dim)
+        self.second = nn.LSTM(2 * dim, dim, batch_first=True, bidirectional=True)
+        for lstm in (self.first, self.second):
+            nn.init.orthogonal_(lstm.weight_hh_l0)
+            nn.init.orthogonal_(lstm.weight_hh_l0_reverse)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Read the `valid (B, T)` steps of `x (B, T, D_m)` to `(B, 4 D_m)`; 0 where no step is valid."""
+        outputs, below = packed_lstm(self.first, x, valid)
+        _, above = packed_lstm(self.second, self.norm(outputs), valid)
+        return torch.cat([*below, *above], dim=-1)
+
+
+def _encoder(modality: str, params: Params, dim: int) -> tuple[nn.Module, int]:
+    """The encoder of a modality with D_m = `dim` features, and E of its vectors."""
+    if params.form == "original":
+        return (_Mean(), dim) if modality == "text" else (_Stacked(dim), 4 * dim)
+    encoded = params.encoded or dim
+    if modality == "vision":
+        return _Recurrent(dim, encoded, params.lstm_layers, params.dropout), encoded
+    return _Averaged(dim, encoded), encoded
 
 
 class _Network(nn.Module):
@@ -104,17 +169,13 @@ class _Network(nn.Module):
     def __init__(self, params: Params, spec: Spec) -> None:
         super().__init__()
         width, present = params.width, list(spec.available)
-        encoded = {m: params.encoded or spec.dims[m] for m in present}
-        self.encoders = nn.ModuleDict(
-            {
-                m: _Recurrent(spec.dims[m], encoded[m], params.lstm_layers, params.dropout)
-                if m == "vision"
-                else _Averaged(spec.dims[m], encoded[m])
-                for m in present
-            }
-        )
+        encoders = {m: _encoder(m, params, spec.dims[m]) for m in present}
+        self.encoders = nn.ModuleDict({m: encoder for m, (encoder, _) in encoders.items()})
         self.projections = nn.ModuleDict(
-            {m: nn.Sequential(nn.Linear(encoded[m], width), nn.ReLU(), nn.LayerNorm(width)) for m in present}
+            {
+                m: nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.LayerNorm(width))
+                for m, (_, size) in encoders.items()
+            }
         )
         self.private = nn.ModuleDict({m: nn.Sequential(nn.Linear(width, width), nn.Sigmoid()) for m in present})
         self.shared = nn.Sequential(nn.Linear(width, width), nn.Sigmoid())

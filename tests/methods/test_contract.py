@@ -57,6 +57,7 @@ ALSO: dict[str, dict[str, Any]] = {
     "chfn:skip": {"pe_skip_zero": True, "beta": 0.5},
     "misa:dynamic": {"regime": "dynamic", "ramp_epochs": 1},
     "misa:task": {"difference_weight": 0.0, "similarity_weight": 0.0, "reconstruction_weight": 0.0},
+    "misa:original": {"form": "original"},
     "emt_dlfr:dynamic": {"regime": "dynamic", "ramp_epochs": 1},
     "emt_dlfr:one_to_one": {"regime": "one_to_one", "attraction": 0.0},
     "mct_hfr:mct": {"lfi": False, "gfa": False},

@@ -7,7 +7,7 @@ from torch.nn import functional
 from pipeline.data.batch import MODALITIES, Batch
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
-from pipeline.methods.misa import MISA, Params, _Averaged, _Recurrent, difference
+from pipeline.methods.misa import MISA, Params, _Averaged, _Mean, _Recurrent, _Stacked, difference
 from pipeline.methods.protocol import Spec, variants
 from pipeline.nn.distances import central_moment_discrepancy
 from pipeline.training.cost import multiply_accumulates, parameters
@@ -78,6 +78,34 @@ def test_defaults_are_those_of_the_adapted_form():
     assert (params.clip_value, params.regime) == (0.8, "complete")
 
 
+def test_defaults_of_the_original_form_are_those_of_its_authors():
+    params = Params(form="original")
+    assert (params.width, params.heads, params.ffn, params.dropout, params.fusion_dropout) == (128, 2, 2048, 0.5, 0.1)
+    assert (params.difference_weight, params.similarity_weight, params.reconstruction_weight) == (0.3, 1.0, 1.0)
+    assert (params.optimizer, params.learning_rate, params.weight_decay, params.clip_value) == ("adam", 1e-4, 0.0, 1.0)
+    assert (params.batch_size, params.patience, params.monitor) == (64, 7, "loss")
+    assert Params(form="original", dropout=0.1).dropout == 0.1
+    assert Params(form="adapted") == Params()
+
+
+def test_parameters_of_the_original_form_are_those_of_its_layers():
+    method = MISA(Params(form="original"), paper_spec())
+    network, dim = method.network, 512
+    gates = 4 * dim  # of one LSTM in one direction; torch gives each two biases
+    below, above = 2 * gates * (dim + dim + 2), 2 * gates * (2 * dim + dim + 2)
+    stacked = below + 2 * (2 * dim) + above
+    assert {m: count(encoder) for m, encoder in network.encoders.items()} == {
+        "text": 0,
+        "audio": stacked,
+        "vision": stacked,
+    }
+    projections = sum(size * 128 + 128 + 2 * 128 for size in (768, 4 * dim, 4 * dim))
+    spaces = 7 * (128 * 128 + 128)  # three private, one shared, three decoders
+    fusion = 4 * (128 * 128 + 128) + 128 * 2048 + 2048 + 2048 * 128 + 128 + 4 * 128
+    classifier = 768 * 384 + 384 + 384 * 4 + 4
+    assert parameters(method) == 2 * stacked + projections + spaces + fusion + classifier == 22_637_572
+
+
 def test_heads_must_divide_the_width():
     with pytest.raises(ParamsError, match=r"methods\.misa\.heads: found 3 heads for width 128"):
         variants("misa", {"heads": 3})
@@ -124,7 +152,35 @@ def test_the_last_state_is_that_of_the_last_valid_step_of_each_row():
         torch.testing.assert_close(found[row], encoder.output(outputs[0, -1]))
 
 
-@pytest.mark.parametrize("encoder", [_Averaged(4, 5), _Recurrent(4, 5, 2, 0.0)])
+def test_two_lstms_give_their_final_states_in_both_directions():
+    torch.manual_seed(0)
+    encoder, x, lengths = _Stacked(4), torch.randn(3, 6, 4), [2, 6, 3]
+    valid = torch.arange(6) < torch.tensor(lengths)[:, None]
+    found = encoder(x, valid)
+    assert found.shape == (3, 16)
+    for row, length in enumerate(lengths):
+        below, _ = encoder.first(x[row, :length])
+        above, _ = encoder.second(encoder.norm(below))
+        ends = [(below[-1, :4], below[0, 4:]), (above[-1, :4], above[0, 4:])]  # forward ends last, backward first
+        torch.testing.assert_close(found[row], torch.cat([state for pair in ends for state in pair]))
+
+
+def test_recurrent_weights_of_the_original_form_are_orthogonal():
+    encoder = _Stacked(6)
+    for lstm in (encoder.first, encoder.second):
+        for weight in (lstm.weight_hh_l0, lstm.weight_hh_l0_reverse):  # (24, 6)
+            torch.testing.assert_close(weight.T @ weight, torch.eye(6), atol=1e-5, rtol=0)
+
+
+def test_text_of_the_original_form_is_the_mean_of_its_valid_features(data):
+    batch = everyone(data)
+    found = make(data, form="original").network.encoders["text"](batch.features["text"], batch.valid["text"])
+    for row, length in enumerate(data.columns["text"].lengths.tolist()):
+        expected = batch.features["text"][row, :length].mean(0) if length else torch.zeros(6)
+        torch.testing.assert_close(found[row], expected)
+
+
+@pytest.mark.parametrize("encoder", [_Averaged(4, 5), _Recurrent(4, 5, 2, 0.0), _Mean(), _Stacked(4)])
 def test_a_modality_without_steps_is_a_zero_vector(encoder):
     x, valid = torch.randn(2, 3, 4), torch.tensor([[True] * 3, [False] * 3])
     found = encoder(x, valid)
@@ -217,8 +273,9 @@ def test_decoders_run_in_training_only(data):
 
 
 @pytest.mark.parametrize("rows", [[4], [4, 0], [1], [2], [3], [1, 4], [0], [0, 0]])
-def test_gradients_are_finite_whatever_is_absent(rows, data):
-    method = make(data)
+@pytest.mark.parametrize("form", ["adapted", "original"])
+def test_gradients_are_finite_whatever_is_absent(form, rows, data):
+    method = make(data, form=form)
     generator = torch.Generator().manual_seed(0)
     for share in (0.0, 0.6, 1.1):
         keep = {m: torch.rand(len(c.values), generator=generator) < share for m, c in data.columns.items()}
@@ -229,8 +286,9 @@ def test_gradients_are_finite_whatever_is_absent(rows, data):
         assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.network.parameters())
 
 
-def test_more_padding_does_not_change_the_loss(data):
-    method = make(data)
+@pytest.mark.parametrize("form", ["adapted", "original"])
+def test_more_padding_does_not_change_the_loss(form, data):
+    method = make(data, form=form)
     method.network.eval()
     batch = everyone(data)
     padded = Batch(
@@ -244,13 +302,15 @@ def test_more_padding_does_not_change_the_loss(data):
     torch.testing.assert_close(method._loss(padded, 1), method._loss(batch, 1))
 
 
-def test_it_can_learn_32_utterances_by_heart(make):
+@pytest.mark.parametrize("form", ["adapted", "original"])
+def test_it_can_learn_32_utterances_by_heart(form, make):
     data = make(n=32, seed=3, whole=True)
     generator = torch.Generator().manual_seed(0)
     columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
     data = replace(data, columns=columns)
     torch.manual_seed(0)
-    block = {**TINY, **NO_DROPOUT, "width": 64, "ffn": 128, "learning_rate": 5e-4, "epochs": 120}
+    block = {**TINY, **NO_DROPOUT, "form": form, "width": 64, "ffn": 128, "learning_rate": 5e-4, "epochs": 120}
+    block["batch_size"] = 32
     method = MISA(Params.model_validate(block), Spec.of(data))
     method.fit(data, None, Run(("heart",)))
     batch = data.batch(torch.arange(32))

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from pipeline.nn.recurrent import packed_gru
+from pipeline.nn.recurrent import packed_gru, packed_lstm
 
 
 def make():
@@ -28,3 +28,27 @@ def test_padding_is_zero_and_without_influence_or_gradient():
     found.sum().backward()
     assert torch.isfinite(x.grad).all()
     assert torch.equal(x.grad[~valid], torch.zeros(8, 3))
+
+
+def test_an_lstm_ends_each_row_at_its_last_valid_step_and_backwards_at_its_first():
+    torch.manual_seed(0)
+    lstm = nn.LSTM(3, 4, num_layers=2, batch_first=True, bidirectional=True)
+    _, x, valid = make()
+    outputs, states = packed_lstm(lstm, x, valid)
+    assert torch.equal(outputs[~valid], torch.zeros(8, 8))
+    for row, length in enumerate([5, 2]):
+        alone, (ends, _) = lstm(x[row, :length])
+        torch.testing.assert_close(outputs[row, :length], alone)
+        torch.testing.assert_close(states[:, row], ends)
+        torch.testing.assert_close(states[2:, row].flatten(), torch.cat([alone[-1, :4], alone[0, 4:]]))
+
+
+def test_the_padding_of_an_lstm_has_no_influence_and_a_row_without_steps_is_zero():
+    torch.manual_seed(0)
+    lstm = nn.LSTM(3, 4, batch_first=True)
+    _, x, valid = make()
+    outputs, states = packed_lstm(lstm, x, valid)
+    others = packed_lstm(lstm, x.masked_fill(~valid[..., None], 1e6), valid)
+    assert torch.equal(outputs, others[0])
+    assert torch.equal(states, others[1])
+    assert torch.equal(states[:, 2], torch.zeros(1, 4))
