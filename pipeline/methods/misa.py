@@ -142,9 +142,9 @@ class _Stacked(nn.Module):
         self.first = nn.LSTM(dim, dim, batch_first=True, bidirectional=True)
         self.norm = nn.LayerNorm(2 * dim)
         self.second = nn.LSTM(2 * dim, dim, batch_first=True, bidirectional=True)
-        for lstm in (self.first, self.second):
-            nn.init.orthogonal_(lstm.weight_hh_l0)
-            nn.init.orthogonal_(lstm.weight_hh_l0_reverse)
+        for name, weight in self.named_parameters():
+            if "weight_hh" in name:
+                nn.init.orthogonal_(weight)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """Read the `valid (B, T)` steps of `x (B, T, D_m)` to `(B, 4 D_m)`; 0 where no step is valid."""

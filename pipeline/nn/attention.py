@@ -32,16 +32,18 @@ class Attention(nn.Module):
         width: D, a multiple of `heads`.
         heads: h.
         dropout: of the attention weights.
+        bias: False projects to queries, keys and values without one; the output projection always has one.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, *, bias: bool = True) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.projection = nn.Linear(width, 3 * width)
+        self.projection = nn.Linear(width, 3 * width, bias=bias)
         self.output = nn.Linear(width, width)
         for linear in (self.projection, self.output):
             nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values `(B, h, T, D / h)` of `x (B, T, D)`."""
@@ -75,8 +77,9 @@ class Attention(nn.Module):
             return self.attend(*self.project(x), valid)
         width = x.shape[-1]
         weight, bias = self.projection.weight, self.projection.bias
-        query = functional.linear(x, weight[:width], bias[:width])
-        key, value = functional.linear(source, weight[width:], bias[width:]).chunk(2, dim=-1)
+        query_bias, source_bias = (None, None) if bias is None else (bias[:width], bias[width:])
+        query = functional.linear(x, weight[:width], query_bias)
+        key, value = functional.linear(source, weight[width:], source_bias).chunk(2, dim=-1)
         return self.attend(self._split(query), self._split(key), self._split(value), valid)
 
     def _split(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sinusoidal positions without parameters, in the form that the transformer methods of this field share."""
+"""Sinusoidal positions without parameters: as most transformer methods of this field have them, and interleaved."""
 
 import math
 
@@ -31,3 +31,24 @@ def sinusoidal(steps: int, width: int, device: torch.device | None = None) -> Te
     if width % 2:
         parts.append(torch.zeros(steps, 1, device=device))
     return torch.cat(parts, dim=-1)
+
+
+def interleaved(steps: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Encode the positions 0 to `steps` - 1: sines in the even channels, cosines in the odd ones.
+
+    Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.5: w_i = 10000 ** (-2 i / width).
+
+    Args:
+        steps: T.
+        width: D.
+        device: where to compute.
+
+    Returns:
+        `(T, D)` float32 in [-1, 1].
+
+    >>> interleaved(2, 4)[0]
+    tensor([0., 1., 0., 1.])
+    """
+    index = torch.arange(-(-width // 2), device=device, dtype=torch.float32)
+    angle = torch.arange(steps, device=device)[:, None] * torch.exp(index * (-2.0 * math.log(10000.0) / width))
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width]

@@ -60,6 +60,8 @@ ALSO: dict[str, dict[str, Any]] = {
     "misa:original": {"form": "original"},
     "emt_dlfr:dynamic": {"regime": "dynamic", "ramp_epochs": 1},
     "emt_dlfr:one_to_one": {"regime": "one_to_one", "attraction": 0.0},
+    "emt_dlfr:original": {"form": "original", "regime": "dynamic", "ramp_epochs": 1},
+    "emt_dlfr:unshared": {"form": "original", "share": "none"},
     "mct_hfr:mct": {"lfi": False, "gfa": False},
     "mlp:mean": {"filler": "mean"},
     "mlp:moddrop": {"regime": "moddrop"},

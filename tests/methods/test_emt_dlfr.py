@@ -160,7 +160,7 @@ def test_both_views_in_one_batch_are_as_two_passes(data):
 
 def test_attraction_holds_the_other_side_fixed():
     torch.manual_seed(0)
-    attract = _Attraction(8)
+    attract = _Attraction(8, 4)
     x, y = torch.randn(6, 8, requires_grad=True), torch.randn(6, 8)
     z, w = attract.project(x), attract.project(y)
     cosine = functional.cosine_similarity
