@@ -55,7 +55,9 @@ class PromotionUnit(nn.Module):
 
 
 class ContextPooling(nn.Module):
-    """Mean of M contexts under attention weights: softmax over m of w . tanh(W z_m + b) + c, z_m flattened.
+    """Mean of M contexts under attention weights: softmax over m of w . tanh(W z_m + b), z_m flattened.
+
+    That code adds a number to all scores, which a softmax does not see; here it is not built.
 
     Args:
         width: M D of a flattened context.
@@ -63,7 +65,7 @@ class ContextPooling(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.scorer = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
+        self.scorer = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
 
     def forward(self, contexts: Sequence[Tensor]) -> Tensor:
         """Merge `contexts`, each `(B, M, D)`."""

@@ -12,11 +12,13 @@ from pipeline.methods.emt_dlfr import EMTDLFR, Params, _Attraction, _PromotionUn
 from pipeline.methods.protocol import Spec, variants
 from pipeline.nn.hub import Steps, masked_mean
 from pipeline.nn.mrau import at_least_one_step
+from pipeline.nn.positions import interleaved
 from pipeline.training.cost import multiply_accumulates, parameters
 from pipeline.training.run import Run
 
 TINY = {"width": 8, "heads": 2, "layers": 2, "ffn": 16}
 NO_DROPOUT = {"embed_dropout": 0.0, "ffn_dropout": 0.0, "residual_dropout": 0.0, "attention_dropout": 0.0}
+NO_DROPOUT["head_dropout"] = 0.0
 PAPER = Spec(
     dims={"text": 768, "audio": 512, "vision": 512},
     available=MODALITIES,
@@ -24,6 +26,10 @@ PAPER = Spec(
     hops=dict.fromkeys(MODALITIES),
     max_lengths={"text": 50, "audio": 400, "vision": 40},
 )
+
+
+MOSI = replace(PAPER, dims={"text": 768, "audio": 5, "vision": 20}, task=Task(("negative", "positive")))
+"""Features that the original form was configured for."""
 
 
 def of_paper(**block):
@@ -83,6 +89,120 @@ def test_defaults_are_those_of_the_study():
     assert (params.embed_dropout, params.attention_dropout, params.monitor) == (0.25, 0.1, "loss")
     assert (params.optimizer, params.learning_rate, params.weight_decay) == ("adamw", 1e-4, 0.01)
     assert (params.batch_size, params.epochs, params.patience, params.clip_value) == (32, 40, 8, 0.8)
+
+
+def test_defaults_of_the_original_form_are_those_of_its_authors_for_mosi():
+    params = Params(form="original")
+    assert (params.width, params.heads, params.layers, params.ffn, params.share) == (128, 4, 3, 512, "all")
+    assert (params.attraction, params.reconstruction, params.aux_from_epoch) == (1.0, 1.0, 1)
+    assert (params.embed_dropout, params.attention_dropout, params.ffn_dropout) == (0.0, 0.3, 0.1)
+    assert (params.head_dropout, params.monitor, params.patience) == (0.3, "loss", 8)
+    assert (params.optimizer, params.learning_rate, params.weight_decay) == ("adam", 1e-3, 1e-3)
+    assert (params.batch_size, params.clip_value) == (4 * 32, None)
+    assert Params(form="original", layers=2).layers == 2
+    assert Params(form="adapted") == Params()
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def attraction_count(width, hidden):
+    return (width * width + width) + (width * hidden + 2 * hidden + hidden * width + width)
+
+
+def test_parameters_of_the_original_form_are_those_of_its_layers():
+    method = EMTDLFR(Params(form="original", regime="one_to_one"), MOSI)
+    network = method.network
+    audio = 4 * 32 * (5 + 32 + 2) + (32 * 16 + 16)  # four gates with two biases each; linear layer
+    vision = 4 * 64 * (20 + 64 + 2) + (64 * 32 + 32)
+    assert {m: count(encoder) for m, encoder in network.encoders.items()} == {"audio": audio, "vision": vision}
+    projections = (768 + 16 + 32) * 128
+    assert count(network.projections) == projections
+    promotion = 330_112 + (384 * 384 + 384 + 384)  # one unit, see tests/nn/test_promotion.py, and one pooling
+    assert count(network.promotion) == promotion == 478_336
+    head = ((768 + 16 + 32 + 384) * 256 + 256) + (256 * 256 + 256) + (256 * 2 + 2)
+    assert count(network.classify) == head
+    predictors = {"text": (768, 256), "audio": (16, 8), "vision": (32, 16), "hub": (384, 128)}
+    siamese = {name: attraction_count(*numbers) for name, numbers in predictors.items()}
+    assert {name: count(attraction) for name, attraction in network.attractions.items()} == siamese
+    decoders = 128 * (768 + 5 + 20) + (768 + 5 + 20)
+    read = audio + vision + projections + promotion + head
+    assert read == 986_162
+    assert parameters(method) == read + sum(siamese.values()) + decoders == 2_323_035
+    assert parameters(EMTDLFR(Params(form="original"), MOSI)) == read
+
+
+@pytest.mark.parametrize("regime", ["complete", "one_to_one"])
+def test_the_original_form_has_as_many_parameters_with_any_number_of_layers(regime):
+    sizes = {parameters(EMTDLFR(Params(form="original", regime=regime, layers=k), MOSI)) for k in (1, 3, 4)}
+    assert len(sizes) == 1
+    unit, pooling = 330_112, 384 * 384 + 384 + 384
+    one, two = (
+        parameters(EMTDLFR(Params(form="original", regime=regime, share="none", layers=k), MOSI)) for k in (1, 2)
+    )
+    assert two - one == 6 * unit + pooling
+    assert one - sizes.pop() == (5 if regime == "one_to_one" else 2) * unit  # nobody reads the last modalities
+
+
+def test_the_original_hub_is_one_projected_utterance_vector_per_modality_and_zero_without_a_step(data):
+    method, seen = make(data, form="original"), []
+    network = method.network
+    network.promotion.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
+    batch = data.batch(torch.arange(len(data)))
+    method.predict(batch)
+    ((states, hub, valid),) = seen
+    for row, position in [(0, 0), (0, 1), (0, 2), (7, 1), (9, 2)]:
+        m = MODALITIES[position]
+        x = batch.features[m][row, : data.columns[m].lengths[row]]
+        vector = x.mean(0) if m == "text" else network.encoders[m].output(network.encoders[m].lstm(x)[0][-1])
+        torch.testing.assert_close(hub[row, position], network.projections[m](vector))
+    for position in range(3):
+        assert not hub[1 + position, position].any()  # this utterance lacks this modality
+    assert not hub[4].any()
+    assert {m: x.shape for m, x in states.items()} == {m: (*valid[m].shape, 8) for m in MODALITIES}
+    text = network.projections["text"](batch.features["text"]) + interleaved(batch.features["text"].shape[1], 8)
+    torch.testing.assert_close(states["text"], text)
+
+
+def test_the_original_head_reads_the_utterance_vectors_before_the_fusion_and_the_hub(data):
+    method, seen = make(data, form="original"), []
+    network = method.network
+    network.classify[1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    batch = data.batch(torch.arange(len(data)))
+    method.predict(batch)
+    assert seen[0].shape == (len(data), 6 + 16 + 32 + 3 * 8)
+    torch.testing.assert_close(seen[0][:, :6], masked_mean(batch.features["text"], batch.valid["text"]))
+    assert not seen[0][2, 6:22].any()  # without audio
+
+
+def test_prediction_of_the_original_form_runs_nothing_that_only_training_needs(data):
+    method, ran = make(data, form="original"), []
+    network = method.network
+    for module in [*network.decoders.values(), *network.attractions.values(), network.promotion.units["all"]]:
+        module.register_forward_hook(lambda *_: ran.append(1))
+    method.predict(masked(data))
+    assert len(ran) == 2 * 6 - 3
+    ran.clear()
+    method._loss(masked(data), 1)
+    assert len(ran) == 3 + 4 + 2 * 6
+
+
+def test_both_views_of_the_original_form_in_one_batch_are_as_two_passes(data):
+    method, batch = make(data, form="original"), masked(data)
+    network = method.network.eval()
+    views = []
+    for view in (batch, batch.unmasked()):
+        valid = {m: at_least_one_step(v) for m, v in view.valid.items()}
+        views.append(
+            network.represent({m: at_least_one_step(x) for m, x in view.features.items()}, valid, restores=True)
+        )
+    (states, embedding, vectors), (_, whole, whole_vectors) = views
+    expected = sum(data.task.loss(network.classify(x), batch.labels) for x in (embedding, whole))
+    for name in ("text", "audio", "vision", "hub"):
+        expected = expected + network.attractions[name](vectors[name], whole_vectors[name])
+    expected = expected + method._reconstruction_error(batch, states)
+    torch.testing.assert_close(method._loss(batch, 1), expected)
 
 
 def test_heads_must_divide_the_width():
@@ -199,9 +319,10 @@ def test_reconstruction_without_missing_steps_is_zero(data):
     assert method._reconstruction_error(batch, encode(method, batch)[0]).item() == 0.0
 
 
+@pytest.mark.parametrize("form", ["adapted", "original"])
 @pytest.mark.parametrize("rows", [[4], [4, 0], [1], [2], [3], [1, 4], [0]])
-def test_gradients_are_finite_whatever_is_absent(rows, data):
-    method = make(data)
+def test_gradients_are_finite_whatever_is_absent(rows, form, data):
+    method = make(data, form=form)
     for share in (0.0, 0.6, 1.1):
         loss = method._loss(masked(data, share, rows), 2)
         method.network.zero_grad()
@@ -210,8 +331,9 @@ def test_gradients_are_finite_whatever_is_absent(rows, data):
         assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.network.parameters())
 
 
-def test_more_padding_does_not_change_the_loss(data):
-    method, batch = make(data), masked(data)
+@pytest.mark.parametrize("form", ["adapted", "original"])
+def test_more_padding_does_not_change_the_loss(form, data):
+    method, batch = make(data, form=form), masked(data)
     method.network.eval()
     padded = Batch(
         features={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.features.items()},
@@ -233,11 +355,12 @@ def noise(make) -> Dataset:
     return replace(data, columns=columns)
 
 
+@pytest.mark.parametrize("form", ["adapted", "original"])
 @pytest.mark.parametrize(("regime", "share", "epochs"), [("complete", 1.1, 60), ("dynamic", 0.8, 150)])
-def test_it_can_learn_32_utterances_within_200_steps(regime, share, epochs, make):
+def test_it_can_learn_32_utterances_within_200_steps(regime, share, epochs, form, make):
     data = noise(make)
     torch.manual_seed(0)
-    block = {**TINY, **NO_DROPOUT, "width": 16, "learning_rate": 3e-3, "epochs": epochs, "ramp_epochs": 1}
+    block = {**TINY, **NO_DROPOUT, "width": 16, "learning_rate": 3e-3, "epochs": epochs, "ramp_epochs": 1, "form": form}
     method = EMTDLFR(Params.model_validate({**block, "regime": regime}), Spec.of(data))
     method.fit(data, None, Run(("heart",)))
     batch = masked(data, share)

@@ -29,6 +29,14 @@ def test_attendable_changes_only_rows_without_any_key(lengths):
     assert torch.equal(found[has], valid[has])
 
 
+def test_without_biases_it_is_the_attention_with_biases_of_zero():
+    mine, theirs = Attention(6, 3, bias=False), Attention(6, 3)
+    theirs.load_state_dict({**mine.state_dict(), "projection.bias": torch.zeros(18)})
+    x, source = draw(2, 4, 6), draw(2, 5, 6)
+    torch.testing.assert_close(mine(x, source), theirs(x, source))
+    torch.testing.assert_close(mine(x), theirs(x))
+
+
 def test_it_is_the_attention_of_torch():
     mine, theirs = perturbed(Attention(6, 3)), nn.MultiheadAttention(6, 3, batch_first=True)
     theirs.in_proj_weight.data, theirs.in_proj_bias.data = mine.projection.weight.data, mine.projection.bias.data
