@@ -200,8 +200,7 @@ class _Recurrent(nn.Module):
         return self.output(outputs), self.output(states[-1]).masked_fill(~valid.any(dim=1, keepdim=True), 0.0)
 
 
-_RECURRENT = {"audio": (32, 16), "vision": (64, 32)}
-"""Original form: units of the LSTM, and E_m after the linear layer."""
+_RECURRENT = {"audio": (32, 16), "vision": (64, 32)}  # original form: units of the LSTM, E_m after the linear layer
 
 
 class _Original(nn.Module):
@@ -276,7 +275,7 @@ class EMTDLFR(NetworkClassifier):
         return fit_network(network, self._loss, network, train, valid, run, params, needs_complete=any(params.restores))
 
     def _loss(self, batch: Batch, epoch: int) -> Tensor:
-        """Cross-entropy and the weighted terms. Both views pass the encoder as one batch of 2 B, the head apart."""
+        """The task's loss and the weighted terms. Both views pass the encoder as one batch of 2 B, the head apart."""
         network, params = self.network, self.params
         auxiliary = epoch >= params.aux_from_epoch
         attracts, rebuilds = (auxiliary and term for term in params.restores)
