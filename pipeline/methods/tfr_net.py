@@ -119,7 +119,7 @@ class _Network(nn.Module):
             {m: spec.dims[m] for m in spec.available},
             params.width,
             params.kernels.model_dump(),
-            lambda: _encoder(params, params.width, params.heads, params.layers),
+            lambda target, source: _encoder(params, params.width, params.heads, params.layers),
             own=True,
         )
         width = self.streams.width

@@ -52,6 +52,7 @@ ALSO: dict[str, dict[str, Any]] = {
     "mct_hfr:code": {"preset": "code"},
     "mct_hfr:complete": {"regime": "complete"},
     "mult:transposed": {"aggregator": "transposed"},
+    "mult:original": {"form": "original"},
     "pmr:attention": {"hub_update": "attention"},
     "tfr_net:complete": {"regime": "complete"},
     "chfn:skip": {"pe_skip_zero": True, "beta": 0.5},
