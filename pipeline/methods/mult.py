@@ -101,6 +101,11 @@ class Params(AttentionParams):
     residual_dropout: Rate = 0.1
     pe_skip_zero: bool = False
 
+    def idle(self) -> set[str]:
+        """What belongs to the other form or aggregator."""
+        original = set() if self.form == "original" else {"attention_dropout"}
+        return super().idle() | original | (set() if self.aggregator == "transposed" else {"transposed_heads"})
+
     @model_validator(mode="before")
     @classmethod
     def _follow_form(cls, values: Any) -> Any:

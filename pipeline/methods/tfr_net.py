@@ -14,8 +14,7 @@ its values for MOSI (dropout rates: those of https://github.com/thuiar/MMSA, sna
 3 steps of text, audio and vision to width 30, three pre-norm layers of six heads (a modality's own encoder has three at
 least), queries at step i that see keys up to i + |T_source - T_target|, no position where a step starts with 0, GRUs of
 three layers in the head, three layers of reconstruction with 25 heads, and the weights 5, 2 and 20. Adam with 2e-3,
-weight decay 1e-3, batches of 24, the rate cut to a tenth after 5 epochs without a better validation loss, the end
-after 6.
+weight decay 1e-3, batches of 24, a tenth of the rate after 5 epochs without a better validation loss, the end after 6.
 Differs: `adapted` from the original in all of the above. From its own code: positions at zero steps too, unless
 `pe_skip_zero`. `original` from its code: text features are given, no BERT is tuned; padding is masked as keys; in the
 reconstruction the channels of one utterance attend to each other, all to all, where that code has the utterances of a
@@ -23,8 +22,7 @@ batch do so; T in the causal mask is `max_lengths`; keys and values of a source 
 dropout; 100 epochs at most, where that code has no limit; every step follows the gradient of its own batch, where that
 code clears gradients after four; the loss is the task's. In both, padding is masked in the head's maximum over time.
 The reconstruction has `max_lengths` for its widths, up to which sequences are continued with zeros; of one step it is a
-linear layer. A training in which nothing is missing has no reconstruction. A modality that a benchmark lacks is left
-out.
+linear layer. Where nothing is missing there is no reconstruction. A modality that a benchmark lacks is left out.
 Handles absence by: zeros that keep their place in time and are attended to (an utterance without a modality has one
 such step of it); in training also by reconstructing the missing steps.
 """
@@ -102,10 +100,9 @@ class Params(AttentionParams):
         ffn_factor: hidden width of an FFN over the width of its sequence.
         kernels: of the convolutions.
         attention_dropout: of the attention weights; form `original` only.
-        pooled: g, width that the head brings each modality to; its GRU has g units per direction, the classifier's
-            hidden layer 2 g; form `adapted` only.
+        pooled: g, width that the head brings each modality to; its GRU has g units per direction; form `adapted` only.
         units: the same per modality; form `original` only.
-        hidden: of the classifier; form `original` only.
+        hidden: layer of the classifier, which has 2 g in form `adapted`; form `original` only.
         gru_layers: of the head's GRUs.
         reconstruction_layers: of the transposed encoder.
         transposed_heads: at most so many there: the greatest divisor of the longest sequence.
@@ -144,6 +141,10 @@ class Params(AttentionParams):
         if self.regime == "moddrop":
             return len(spec.available) > 1
         return not self.trains_on_complete and self.p_miss > 0
+
+    def idle(self) -> set[str]:
+        """What belongs to the other form."""
+        return super().idle() | ({"pooled"} if self.form == "original" else {"attention_dropout", "units", "hidden"})
 
     @model_validator(mode="before")
     @classmethod
@@ -238,12 +239,11 @@ def _encoder(
     reach: int | None = None,
 ) -> Encoder:
     """An encoder of either form; only the original minds what its source is and how far its queries see."""
-    dropout, skip = (params.embed_dropout, params.ffn_dropout, params.residual_dropout), params.pe_skip_zero
-    ffn = params.ffn_factor * width
+    size, skip = (width, heads, layers, params.ffn_factor * width), params.pe_skip_zero
+    dropout = (params.embed_dropout, params.ffn_dropout, params.residual_dropout)
     if params.form == "adapted":
-        return Encoder(width, heads, layers, ffn, *dropout, positions, skip)
-    rate = getattr(params.attention_dropout, source)
-    return PreNormEncoder(width, heads, layers, ffn, rate, *dropout, positions, skip, reach)
+        return Encoder(*size, *dropout, positions, skip)
+    return PreNormEncoder(*size, getattr(params.attention_dropout, source), *dropout, positions, skip, reach)
 
 
 def _head(params: Params, spec: Spec, width: int) -> Head:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from safetensors.torch import load, save
 from torch import Tensor
@@ -139,6 +140,8 @@ def other(info: FieldInfo, value: Any) -> Any:
     choices = [choice for choice in get_args(info.annotation) if isinstance(choice, str) and choice != value]
     if choices:
         return choices[0]
+    if isinstance(value, BaseModel):
+        return {name: other(field, getattr(value, name)) for name, field in type(value).model_fields.items()}
     return not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else 0.5 * value + 0.05
 
 
