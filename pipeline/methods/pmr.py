@@ -8,6 +8,8 @@ Follows: the form that the authors of MCT-HFR gave their baseline (Chen and Zhan
 sections 2.1 and 5.4; https://github.com/zxpoqas123/MCT-HFR, snapshot ac90c37): six reinforcement units per layer, the
 common message is the concatenation of the modalities in time, no skip around the gated sum of the two attentions, the
 sum of the three messages is the new one, the gated recurrent head reads the modalities alone.
+`head: linear` with kernels of 3 steps for audio and vision is what the parameters of their table 4 belong to: means
+over valid time and one linear layer; that table counts the unread last update of the message as well.
 Differs: PMR's own code is not public. The last update of the message, which nobody reads, is left out (21 units in 4
 layers); gates start Xavier-uniform, where that code leaves them uninitialised; attention to a modality without a valid
 step counts as 0. `hub_update: attention` weights the three messages as PMR does, w . tanh(W z + b) under a softmax, but
@@ -21,17 +23,27 @@ from functools import partial
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt
+from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
 from pipeline.methods.protocol import AttentionParams, Needs, Spec
 from pipeline.nn.dropout import Dropout
-from pipeline.nn.heads import gated_head
+from pipeline.nn.heads import Head, gated_head
 from pipeline.nn.hub import HubExchange, HubSum, HubUnit, Steps, masked_mean
 from pipeline.nn.mrau import FrontEnd, at_least_one_step
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
+
+
+class Kernels(BaseModel):
+    """Steps that each modality's convolution sees."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    text: PositiveInt = 1
+    audio: PositiveInt = 1
+    vision: PositiveInt = 1
 
 
 class Params(AttentionParams):
@@ -40,6 +52,8 @@ class Params(AttentionParams):
     Args:
         layers: of reinforcement.
         ffn: hidden width of the FFNs.
+        kernels: of the convolutions.
+        head: the gated recurrent one, or means over time and one linear layer.
         hub_update: the new common message is the sum of the three, or their mean under attention weights.
         embed_dropout: after the positions.
         attention_dropout: of the attention weights.
@@ -50,6 +64,8 @@ class Params(AttentionParams):
 
     layers: PositiveInt = 4
     ffn: PositiveInt = 512
+    kernels: Kernels = Kernels()
+    head: Literal["gated", "linear"] = "gated"
     hub_update: Literal["sum", "attention"] = "sum"
     embed_dropout: Rate = 0.25
     attention_dropout: Rate = 0.1
@@ -99,6 +115,14 @@ class _HubAttention(nn.Module):
         return updated
 
 
+class _Mean(nn.Module):
+    """Mean over valid time, 0 where there is none."""
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Pool `x (B, T, D)` over its `valid (B, T)` steps to `(B, D)`."""
+        return masked_mean(x, valid)
+
+
 class _Network(nn.Module):
     """Front ends, layers of reinforcement, head."""
 
@@ -106,8 +130,9 @@ class _Network(nn.Module):
         super().__init__()
         present, width = list(spec.available), params.width
         rates = params.attention_dropout, params.ffn_dropout, params.residual_dropout
+        kernels = params.kernels.model_dump()
         self.front_ends = nn.ModuleDict(
-            {m: FrontEnd(spec.dims[m], width, 1, params.embed_dropout, params.pe_skip_zero) for m in present}
+            {m: FrontEnd(spec.dims[m], width, kernels[m], params.embed_dropout, params.pe_skip_zero) for m in present}
         )
         self.exchange = HubExchange(
             present,
@@ -116,7 +141,11 @@ class _Network(nn.Module):
             HubSum if params.hub_update == "sum" else partial(_HubAttention, params),
             keeps_hub=False,
         )
-        self.head = gated_head(present, width, spec.task.outputs, hidden=width // 2)
+        if params.head == "linear":
+            embedding = width * len(present)
+            self.head = Head({m: _Mean() for m in present}, embedding, nn.Linear(embedding, spec.task.outputs))
+        else:
+            self.head = gated_head(present, width, spec.task.outputs, hidden=width // 2)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits `(B, K)`."""

@@ -79,6 +79,7 @@ class NeuralParams(MethodParams):
         monitor: what selects the best epoch on the validation part; `last` takes the last epoch. In a regression acc
             and uar stand for the loss.
         clip_value: gradient values are clipped to this, or None.
+        clip_norm: the norm of all gradients together is clipped to this, or None.
         plateau_patience: epochs without a better validation loss before the rate is cut to a tenth, or None.
         decay_every: epochs after which the rate is cut to a tenth, or None.
     """
@@ -91,6 +92,7 @@ class NeuralParams(MethodParams):
     patience: PositiveInt = 8
     monitor: Literal["loss", "acc", "uar", "last"] = "loss"
     clip_value: PositiveFloat | None = None
+    clip_norm: PositiveFloat | None = None
     plateau_patience: PositiveInt | None = None
     decay_every: PositiveInt | None = None
 

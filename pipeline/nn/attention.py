@@ -57,12 +57,13 @@ class Attention(nn.Module):
             query: `(B, h, T, D / h)`.
             key: `(B, h, S, D / h)`.
             value: `(B, h, S, D / h)`.
-            valid: `(B, S)` bool, keys that may be attended to; every row needs one (`attendable`).
+            valid: `(B, S)` bool, keys that may be attended to; every row needs one (`attendable`). `(B, T, S)` says it
+                for every query.
 
         Returns:
             `(B, T, D)`.
         """
-        mask = None if valid is None else valid[:, None, None, :]
+        mask = None if valid is None else (valid[:, None] if valid.dim() == 3 else valid[:, None, None])
         rate = self.dropout if self.training else 0.0
         if rate and query.device.type == "cpu":
             mixed = _attention_with_dropout(query, key, value, mask, rate)
@@ -72,7 +73,7 @@ class Attention(nn.Module):
         return projected
 
     def forward(self, x: Tensor, source: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """Attend from `x (B, T, D)` to itself or to `source (B, S, D)` whose valid steps are `valid (B, S)`."""
+        """Attend from `x (B, T, D)` to itself or to `source (B, S, D)` with `valid` as in `attend`."""
         if source is None:
             return self.attend(*self.project(x), valid)
         width = x.shape[-1]

@@ -121,7 +121,7 @@ class PairwiseStreams(nn.Module):
         dims: features per step D_m of every modality; at least two modalities unless `own`.
         width: D.
         kernels: steps that each modality's convolution sees; zeros continue a sequence at both ends.
-        encoder: makes one encoder of width D.
+        encoder: makes the encoder of width D of a target and a source, named in this order.
         own: every modality also attends to itself; this stream comes first.
     """
 
@@ -130,7 +130,7 @@ class PairwiseStreams(nn.Module):
         dims: Mapping[str, int],
         width: int,
         kernels: Mapping[str, int],
-        encoder: Callable[[], Encoder],
+        encoder: Callable[[str, str], Encoder],
         own: bool,
     ) -> None:
         super().__init__()
@@ -139,7 +139,9 @@ class PairwiseStreams(nn.Module):
         )
         pairs = [(target, source) for target, source in product(dims, dims) if own or target != source]
         self.pairs = sorted(pairs, key=lambda pair: pair[0] != pair[1])  # stable: own streams first
-        self.encoders = nn.ModuleDict({f"{target}_from_{source}": encoder() for target, source in self.pairs})
+        self.encoders = nn.ModuleDict(
+            {f"{target}_from_{source}": encoder(target, source) for target, source in self.pairs}
+        )
         self.width = width * (len(dims) - (not own))
 
     def forward(self, features: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> tuple[States, States]:

@@ -73,6 +73,8 @@ def fit_network(
             value.backward()  # type: ignore[no-untyped-call]
             if params.clip_value is not None:
                 nn.utils.clip_grad_value_(network.parameters(), params.clip_value)
+            if params.clip_norm is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), params.clip_norm)
             optimizer.step()
             losses += value.detach() * len(index)
         epochs.append({"loss": losses.item() / len(train)})

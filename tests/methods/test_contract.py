@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from safetensors.torch import load, save
 from torch import Tensor
@@ -52,8 +53,11 @@ ALSO: dict[str, dict[str, Any]] = {
     "mct_hfr:code": {"preset": "code"},
     "mct_hfr:complete": {"regime": "complete"},
     "mult:transposed": {"aggregator": "transposed"},
+    "mult:original": {"form": "original"},
     "pmr:attention": {"hub_update": "attention"},
+    "pmr:linear": {"head": "linear", "kernels": {"audio": 3, "vision": 3}},
     "tfr_net:complete": {"regime": "complete"},
+    "tfr_net:original": {"form": "original", "units": {"text": 4, "audio": 3, "vision": 5}, "hidden": 8},
     "chfn:skip": {"pe_skip_zero": True, "beta": 0.5},
     "misa:dynamic": {"regime": "dynamic", "ramp_epochs": 1},
     "misa:task": {"difference_weight": 0.0, "similarity_weight": 0.0, "reconstruction_weight": 0.0},
@@ -139,6 +143,8 @@ def other(info: FieldInfo, value: Any) -> Any:
     choices = [choice for choice in get_args(info.annotation) if isinstance(choice, str) and choice != value]
     if choices:
         return choices[0]
+    if isinstance(value, BaseModel):
+        return {name: other(field, getattr(value, name)) for name, field in type(value).model_fields.items()}
     return not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else 0.5 * value + 0.05
 
 

@@ -14,6 +14,7 @@ from pipeline.training.run import Run
 
 TINY = {"width": 8, "heads": 2, "layers": 1, "ffn_factor": 2, "aggregator_layers": 1}
 NO_DROPOUT = {"embed_dropout": 0.0, "ffn_dropout": 0.0, "residual_dropout": 0.0}
+BLOCKS = [{"aggregator": "width256"}, {"aggregator": "transposed"}, {"form": "original"}]
 TABLE_4 = {"aggregator": "transposed", "kernels": {"audio": 3, "vision": 3}}
 
 
@@ -69,6 +70,78 @@ def test_defaults_are_those_of_the_adapted_form():
     assert params.regime == "complete"
 
 
+def test_the_original_has_the_parameters_of_its_parts():
+    """Per block 4 D^2 + 4 D of attention, 8 D^2 + 5 D of the FFN, 4 D of two norms; a final norm per encoder."""
+
+    def encoder(width, layers=5):
+        return layers * (12 * width**2 + 13 * width) + 2 * width
+
+    convolutions, residual = 30 * (768 + 512 + 512), 2 * (180 * 180 + 180)
+    expected = convolutions + 6 * encoder(30) + 3 * encoder(60) + residual + 180 * 4 + 4
+    assert count(paper_spec(), form="original") == expected == 1_115_764
+
+
+def test_defaults_of_the_original_are_those_of_its_code():
+    params = Params.model_validate({"form": "original"})
+    assert (params.width, params.heads, params.layers, params.aggregator_layers, params.ffn_factor) == (30, 5, 5, 5, 4)
+    assert (params.kernels.text, params.kernels.audio, params.kernels.vision) == (1, 1, 1)
+    assert (params.causal, params.pe_skip_zero, params.aggregator) == (True, True, "width256")
+    rates = params.attention_dropout
+    assert (rates.text, rates.audio, rates.vision, rates.own) == (0.1, 0.0, 0.0, 0.1)
+    assert (params.embed_dropout, params.ffn_dropout, params.residual_dropout) == (0.25, 0.1, 0.1)
+    assert (params.optimizer, params.learning_rate, params.weight_decay) == ("adam", 1e-3, 0.0)
+    assert (params.clip_value, params.clip_norm, params.plateau_patience) == (None, 0.8, 20)
+    assert (params.batch_size, params.epochs, params.patience, params.monitor) == (24, 40, 40, "loss")
+    assert Params.model_validate({"form": "original", "layers": 2}).layers == 2
+
+
+def test_what_one_form_cannot_do_is_refused():
+    with pytest.raises(ParamsError, match=r"methods\.mult\.causal: found true with form adapted, expected false or"):
+        variants("mult", {"causal": True})
+    with pytest.raises(ParamsError, match=r"methods\.mult\.aggregator: found 'transposed' with form original"):
+        variants("mult", {"form": "original", "aggregator": "transposed"})
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_original_reaches_as_far_as_two_longest_sequences_differ(causal, data):
+    network = method_of(data, form="original", causal=causal).network  # longest: text 7, audio 13, vision 5
+    reach = {name: encoder.reach for name, encoder in network.streams.encoders.items()}
+    found = {"text": reach["audio_from_text"], "vision": reach["audio_from_vision"]}
+    assert found == ({"text": 6, "vision": 8} if causal else {"text": None, "vision": None})
+    assert (reach["text_from_vision"], reach["vision_from_text"]) == ((2, 2) if causal else (None, None))
+    assert {a.reach for a in network.aggregators.values()} == {0 if causal else None}
+
+
+def test_attention_dropout_of_the_original_is_that_of_the_source(data):
+    rates = {"text": 0.4, "audio": 0.3, "vision": 0.2, "own": 0.1}
+    network = method_of(data, form="original", attention_dropout=rates).network
+    for name, encoder in network.streams.encoders.items():
+        assert encoder.blocks[0].attention.dropout == rates[name.split("_from_")[1]]
+    assert {a.blocks[0].attention.dropout for a in network.aggregators.values()} == {0.1}
+
+
+def test_the_classifier_of_the_original_sees_the_last_valid_steps(data):
+    network, seen = method_of(data, form="original").network.eval(), []
+    network.classifier.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    batch = everything(data)
+    network(batch)
+    streams, valid = network.streams(batch.features, batch.valid)
+    for row in (0, 5, 4):  # of the greatest length, shorter, without a single step
+        there = {m: streams[m][row : row + 1, : valid[m][row].sum()] for m in MODALITIES}
+        last = [network.aggregators[m](x)[0, -1] for m, x in there.items()]
+        torch.testing.assert_close(seen[0][row], torch.cat(last))
+
+
+def test_no_gradient_flows_from_one_utterance_to_another_in_the_original(data):
+    network, batch = method_of(data, form="original").network.eval(), everything(data)
+    features = {m: x.clone().requires_grad_() for m, x in batch.features.items()}
+    streams, valid = network.streams(features, batch.valid)
+    sum(network.aggregators[m](streams[m], valid=valid[m])[0].square().sum() for m in MODALITIES).backward()
+    for x in features.values():
+        assert x.grad[0].any()
+        assert not x.grad[1:].any()
+
+
 def test_wrong_heads_and_kernels_are_refused():
     with pytest.raises(ParamsError, match=r"methods\.mult\.heads: found 3 heads for width 128"):
         variants("mult", {"heads": 3})
@@ -117,9 +190,9 @@ def test_the_loss_is_the_cross_entropy_of_what_is_observed(data):
     torch.testing.assert_close(method._loss(batch, 1), data.task.loss(method.network(batch), batch.labels))
 
 
-@pytest.mark.parametrize("aggregator", ["width256", "transposed"])
-def test_more_padding_than_the_longest_sequence_does_not_change_the_loss(aggregator, data):
-    method = method_of(data, aggregator=aggregator)
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_more_padding_than_the_longest_sequence_does_not_change_the_loss(block, data):
+    method = method_of(data, **block)
     method.network.eval()
     batch = everything(data)
     padded = Batch(
@@ -133,10 +206,10 @@ def test_more_padding_than_the_longest_sequence_does_not_change_the_loss(aggrega
     torch.testing.assert_close(method._loss(padded, 1), method._loss(batch, 1))
 
 
-@pytest.mark.parametrize("aggregator", ["width256", "transposed"])
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
 @pytest.mark.parametrize("rows", [[4], [4, 0], [1], [2], [3], [0]])
-def test_gradients_are_finite_whatever_is_absent(aggregator, rows, data):
-    method = method_of(data, aggregator=aggregator)
+def test_gradients_are_finite_whatever_is_absent(block, rows, data):
+    method = method_of(data, **block)
     loss = method._loss(data.batch(torch.tensor(rows)), 1)
     loss.backward()
     assert torch.isfinite(loss)
@@ -148,15 +221,14 @@ def test_a_modality_of_one_step_leaves_nothing_untrained(data):
     assert not list(method_of(flat, aggregator="transposed").network.aggregators["text"].parameters())
 
 
-@pytest.mark.parametrize("aggregator", ["width256", "transposed"])
-def test_it_can_learn_32_utterances_by_heart(aggregator, make):
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_it_can_learn_32_utterances_by_heart(block, make):
     data = make(n=32, seed=3, whole=True)
     generator = torch.Generator().manual_seed(0)
     columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
     data = replace(data, columns=columns)
-    method = method_of(
-        data, aggregator=aggregator, width=16, learning_rate=3e-3, epochs=60, batch_size=16, **NO_DROPOUT
-    )
+    rates = {**NO_DROPOUT, "attention_dropout": {"text": 0.0, "own": 0.0}}
+    method = method_of(data, **block, **rates, width=16, learning_rate=3e-3, epochs=60, batch_size=16)
     method.fit(data, None, Run(("heart",)))
     batch = everything(data)
     assert torch.equal(method.predict(batch).scores.argmax(-1), batch.labels)

@@ -15,6 +15,7 @@ from pipeline.training.run import Run
 
 TINY = {"width": 8, "heads": 2, "layers": 2, "ffn": 16}
 NO_DROPOUT = {"embed_dropout": 0.0, "ffn_dropout": 0.0, "residual_dropout": 0.0, "attention_dropout": 0.0}
+TABLE_4 = {"head": "linear", "kernels": {"audio": 3, "vision": 3}}
 PAPER = Spec(
     dims={"text": 768, "audio": 512, "vision": 512},
     available=MODALITIES,
@@ -25,7 +26,7 @@ PAPER = Spec(
 
 
 def of_paper(**block):
-    return PMR(Params(**block), PAPER)
+    return PMR(Params.model_validate(block), PAPER)
 
 
 def make(data, **block):
@@ -50,6 +51,28 @@ def test_parameters_are_as_many_as_published():
     assert 6 * sum(p.numel() for p in unit.parameters()) == 1_783_296
 
 
+def test_parameters_of_table_4_are_the_live_ones_and_an_update_that_nobody_reads():
+    """24 units are in the table; the three of the last update of the message are not built here."""
+    live = parameters(of_paper(**TABLE_4))
+    unit = 2 * (4 * 128**2 + 4 * 128) + (8 * 128**2 + 5 * 128) + 4 * 128  # two attentions, FFN, two norms
+    gate = 2 * 128 * 128 + 128
+    assert live + 3 * (unit + gate) == 7_626_244
+    assert live + 3 * (unit + gate) - 24 * gate == 6_836_740
+    convolutions, linear = 128 * (768 + 3 * 512 + 3 * 512), 3 * 128 * 4 + 4
+    assert live == 21 * (unit + gate) + convolutions + linear
+
+
+def test_the_linear_head_sees_means_over_valid_time(data):
+    network, seen = make(data, head="linear").network.eval(), []
+    network.exchange.register_forward_hook(lambda module, inputs, output: seen.append((inputs[2], output[0])))
+    logits = network(data.batch(torch.arange(len(data))))
+    ((valid, states),) = seen
+    for row in (0, 5):
+        means = [states[m][row, valid[m][row]].mean(0) for m in MODALITIES]
+        torch.testing.assert_close(logits[row], network.head.classify(torch.cat(means)))
+    torch.testing.assert_close(logits[4], network.head.classify.bias)  # without a single step
+
+
 def test_an_attention_over_messages_adds_scorer_norm_and_ffn_to_all_layers_but_the_last():
     scorer, norm, ffn = 128 * 128 + 128 + 128, 2 * 128, 2 * 128 * 512 + 512 + 128
     assert parameters(of_paper(hub_update="attention")) == 6_993_991 + 3 * (scorer + norm + ffn)
@@ -65,6 +88,7 @@ def test_defaults_are_those_of_the_study():
     assert (params.width, params.heads, params.layers, params.ffn) == (128, 4, 4, 512)
     assert (params.hub_update, params.regime, params.monitor) == ("sum", "complete", "loss")
     assert (params.embed_dropout, params.attention_dropout) == (0.25, 0.1)
+    assert (params.head, params.kernels.text, params.kernels.audio, params.kernels.vision) == ("gated", 1, 1, 1)
     assert (params.optimizer, params.learning_rate, params.weight_decay) == ("adamw", 1e-4, 0.01)
     assert (params.batch_size, params.epochs, params.patience, params.clip_value) == (32, 40, 8, 0.8)
 

@@ -108,8 +108,8 @@ def test_variants_that_are_no_mapping_are_refused(value: Any, expected: str) -> 
 NEURAL = [name for name in registry.names("methods") if issubclass(registry.load("methods", name).Params, NeuralParams)]
 ODD = {
     "epochs": 0, "batch_size": 0, "learning_rate": 0.0, "weight_decay": -0.1, "patience": 0, "clip_value": 0.0,
-    "plateau_patience": 0, "decay_every": 0, "p_miss": 1.5, "ramp_epochs": 0, "optimizer": "sgd", "monitor": "f1",
-    "regime": "none", "standardize": 1,
+    "clip_norm": 0.0, "plateau_patience": 0, "decay_every": 0, "p_miss": 1.5, "ramp_epochs": 0, "optimizer": "sgd",
+    "monitor": "f1", "regime": "none", "standardize": 1,
 }  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def transposed(steps, heads=5):
 
 
 def streams_of(own=False, kernels=KERNELS, dims=DIMS):
-    return perturbed(PairwiseStreams(dims, 8, kernels, small, own))
+    return perturbed(PairwiseStreams(dims, 8, kernels, lambda target, source: small(), own))
 
 
 def padded_batch(lengths, steps=STEPS):
@@ -65,7 +65,10 @@ def test_encoders_have_the_published_sizes():
 
 @pytest.mark.parametrize(("own", "operations"), [(False, 212.1e6), (True, 350.5e6)])
 def test_a_layer_of_all_encoders_has_the_published_operations(own, operations):
-    module = PairwiseStreams(dict.fromkeys(LONG, 1), 128, KERNELS, lambda: Encoder(128, 4, 1, 512), own).eval()
+    def block(target, source):
+        return Encoder(128, 4, 1, 512)
+
+    module = PairwiseStreams(dict.fromkeys(LONG, 1), 128, KERNELS, block, own).eval()
     valid = {m: torch.ones(1, t, dtype=torch.bool) for m, t in LONG.items()}
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         module({m: torch.zeros(1, t, 1) for m, t in LONG.items()}, valid)

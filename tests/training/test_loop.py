@@ -159,6 +159,19 @@ def test_gradient_values_are_clipped(make_data: Make, clip: float | None, seen: 
     assert [g if g is None else g.item() for g in gradients] == [None, seen, seen]
 
 
+@pytest.mark.parametrize(("clip", "seen"), [(None, [30.0, -40.0]), (5.0, [3.0, -4.0]), (60.0, [30.0, -40.0])])
+def test_the_norm_of_all_gradients_together_is_clipped(make_data: Make, clip: float | None, seen: list[float]) -> None:
+    network, gradients = nn.ParameterList([nn.Parameter(torch.zeros(())) for _ in range(2)]), []
+
+    def loss(batch: Batch, epoch: int) -> Tensor:
+        gradients.append([x.grad for x in network])
+        return 30.0 * network[0] - 40.0 * network[1]
+
+    params = NeuralParams(epochs=2, batch_size=8, clip_norm=clip)
+    fit_network(network, loss, lambda batch: batch.labels, make_data(8), None, RUN, params)
+    assert [g.item() for g in gradients[1]] == pytest.approx(seen)
+
+
 def test_adamw_decays_weights_apart_from_the_gradient(make_data: Make) -> None:
     heights = {}
     for optimizer in ("adam", "adamw"):
