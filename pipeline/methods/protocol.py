@@ -67,7 +67,8 @@ class MethodParams(BaseModel):
         """Names of the parameters that a training with these values never looks at: changing them trains nothing."""
         ramp = set() if self.regime == "dynamic" else {"ramp_epochs"}
         rate = {"p_miss"} if self.trains_on_complete or self.regime == "moddrop" else set()
-        return ramp | rate
+        text = {"text_missing"} if self.trains_on_complete else set()
+        return ramp | rate | text
 
 
 class NeuralParams(MethodParams):

@@ -222,15 +222,22 @@ def _marks(data: Dataset) -> list[list[float]]:
 
 def test_a_training_is_named_by_what_text_is_and_not_by_where_weights_are(made: dict[str, Any]) -> None:
     extractor = found(made)
-    keys = [
-        next(jobs.training_jobs(FOLDER, own, (1,), (7, "tiny"), Path("scratch"), (), texts)).key
-        for own, texts in (
-            (rows(), extractor),
-            (rows(), replace(extractor, weights=Path("elsewhere"))),
-            (rows(text_missing="zero"), None),
-        )
-    ]
-    assert keys[0] == keys[1] != keys[2]
+
+    def key(texts: TextExtractor | None, **block: Any) -> str:
+        return next(jobs.training_jobs(FOLDER, rows(**block), (1,), (7, "tiny"), Path("scratch"), (), texts)).key
+
+    own = key(extractor, regime="dynamic")
+    assert own == key(replace(extractor, weights=Path("elsewhere")), regime="dynamic")
+    assert own != key(None, regime="dynamic", text_missing="zero")
+
+
+def test_a_training_that_drops_nothing_does_not_ask_what_missing_text_is(made: dict[str, Any]) -> None:
+    assert "text_missing" not in rows()[0].training_params()
+    (model, *_) = jobs.training_jobs(FOLDER, rows(text_missing="zero"), (1,), (7, "tiny"), Path("scratch"))
+    (other, *_) = jobs.training_jobs(FOLDER, rows(), (1,), (7, "tiny"), Path("scratch"), (), found(made))
+    assert model.key == other.key
+    (masked,) = rows(regime="one_to_one", p_miss=0.5)
+    assert masked.training_params()["text_missing"] == "unk"
 
 
 def test_nothing_is_looked_for_where_nobody_asks(made: dict[str, Any]) -> None:
