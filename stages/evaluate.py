@@ -16,6 +16,7 @@ from pipeline.missing.masks import MaskBank
 from pipeline.params import load_params
 from pipeline.progress import track
 from pipeline.training.jobs import benchmark_dataset, fold_seeds
+from pipeline.training.text_extractor import find_text_extractor
 
 
 def evaluate(benchmark: str, method: str) -> None:
@@ -27,6 +28,9 @@ def evaluate(benchmark: str, method: str) -> None:
     facts = {row.row: read_json(weights / row.folder / "facts.json") for row in rows}
     scratch = paths.scratch() / "evaluate" / benchmark / method
     seeds = params.benchmarks[benchmark].seeds
+    possible = [row for row in rows if "not_applicable" not in facts[row.row]]
+    locations = {name: features.weights for name, features in params.features.items()}
+    texts = find_text_extractor(folder, possible, locations)
     jobs = [
         PredictionJob(
             folder,
@@ -39,9 +43,9 @@ def evaluate(benchmark: str, method: str) -> None:
                 for model, trained in models(row, params.training.rates).items()
             ),
             scratch,
+            texts,
         )
-        for row in rows
-        if "not_applicable" not in facts[row.row]
+        for row in possible
         for fold in folds
         for seed in fold_seeds(seeds, fold)
     ]

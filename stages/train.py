@@ -12,6 +12,7 @@ from pipeline.methods.protocol import variants
 from pipeline.params import load_params
 from pipeline.progress import track
 from pipeline.training.jobs import TrainingJob, refusal, train_one, training_jobs
+from pipeline.training.text_extractor import find_text_extractor
 
 
 def train(benchmark: str, method: str) -> None:
@@ -25,7 +26,9 @@ def train(benchmark: str, method: str) -> None:
         possible = [row for row in rows if not refused[row.row]]
         seeds = params.benchmarks[benchmark].seeds
         words, rates = (params.seed, benchmark), params.training.rates
-        jobs = list(training_jobs(folder, possible, seeds, words, scratch, rates))
+        locations = {name: features.weights for name, features in params.features.items()}
+        texts = find_text_extractor(folder, possible, locations)
+        jobs = list(training_jobs(folder, possible, seeds, words, scratch, rates, texts))
         unique = {job.key: job for job in jobs}
         waiting = [job for job in unique.values() if not job.finished]
         if len(waiting) < len(unique):

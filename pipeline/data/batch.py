@@ -14,7 +14,9 @@ Features = dict[str, Tensor]
 class Batch:
     """B utterances, every modality padded to its longest.
 
-    Features are exactly 0 wherever `observed` is False: the constructor sees to it.
+    Features are exactly 0 wherever `observed` is False: the constructor sees to it. In a modality of `reencoded` that
+    holds where `present` is False; a step that was dropped has what the encoder gives for [UNK] in its place, and
+    nothing in the text is what the encoder had made of the dropped tokens.
 
     Args:
         features: per modality `(B, T_m, D_m)` float32; T_m may be 0 when nobody has the modality.
@@ -24,6 +26,7 @@ class Batch:
         labels: `(B,)` int64, or float32 values in a regression.
         index: `(B,)` int64, rows of the dataset.
         complete: features before masking; in training only, else None.
+        reencoded: modalities whose texts were encoded anew without what was dropped (`text_missing: unk`).
     """
 
     features: Features
@@ -33,10 +36,12 @@ class Batch:
     labels: Tensor
     index: Tensor
     complete: Features | None = None
+    reencoded: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Zero what is not observed."""
-        seen = {m: x.masked_fill(~self.observed[m].unsqueeze(-1), 0.0) for m, x in self.features.items()}
+        filled = {m: self.present[m] if m in self.reencoded else self.observed[m] for m in self.features}
+        seen = {m: x.masked_fill(~filled[m].unsqueeze(-1), 0.0) for m, x in self.features.items()}
         object.__setattr__(self, "features", seen)
 
     def __len__(self) -> int:

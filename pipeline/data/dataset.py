@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pipeline.data.batch import Batch
 from pipeline.data.modalities import MODALITIES
+from pipeline.data.reencoding import Reencoder
 from pipeline.data.store import FeatureStore
 from pipeline.data.task import Task
 from pipeline.errors import DataError
@@ -25,6 +26,8 @@ class Column:
         offsets: `(N,)` int64, first step of every utterance.
         lengths: `(N,)` int64.
         hop: seconds between steps, or None.
+        tokens: `(S,)` int32, what each step stands for, where the store says it.
+        reencoder: encodes texts that lack tokens anew; None leaves zeros where a step is dropped.
     """
 
     values: Tensor
@@ -32,11 +35,13 @@ class Column:
     offsets: Tensor
     lengths: Tensor
     hop: float | None
+    tokens: Tensor | None = None
+    reencoder: Reencoder | None = None
 
     def to(self, device: torch.device) -> "Column":
         """Move to a device."""
         moved = {name: getattr(self, name).to(device) for name in ("values", "present", "offsets", "lengths")}
-        return replace(self, **moved)
+        return replace(self, **moved, tokens=None if self.tokens is None else self.tokens.to(device))
 
     def take(self, index: Tensor) -> "Column":
         """The column of some utterances, packed anew."""
@@ -44,7 +49,8 @@ class Column:
         offsets = torch.cumsum(lengths, 0) - lengths
         steps = torch.arange(int(lengths.sum()), device=lengths.device)
         steps += torch.repeat_interleave(self.offsets[index] - offsets, lengths)
-        return Column(self.values[steps], self.present[steps], offsets, lengths, self.hop)
+        tokens = None if self.tokens is None else self.tokens[steps]
+        return Column(self.values[steps], self.present[steps], offsets, lengths, self.hop, tokens, self.reencoder)
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,7 @@ class Dataset:
             complete: also give the features before masking.
         """
         features, valid, present, observed = {}, {}, {}, {}
+        filled = {}
         for m, column in self.columns.items():
             lengths = column.lengths[index]
             steps = int(lengths.max()) if len(index) else 0
@@ -134,8 +141,19 @@ class Dataset:
             if keep is not None:
                 observed[m] = present[m] & (keep[m][flat] if keep[m].dim() == 1 else keep[m])
             features[m] = column.values[flat].masked_fill(~present[m].unsqueeze(-1), 0.0)
+            if keep is not None and column.reencoder is not None and column.tokens is not None:
+                tokens = column.tokens[flat]
+                observed[m] = observed[m] | (present[m] & column.reencoder.frames(tokens))
+                filled[m] = column.reencoder.fill(features[m], tokens, valid[m], present[m] & ~observed[m])
         return Batch(
-            features, valid, present, observed, self.labels[index], index, complete=features if complete else None
+            features | filled,
+            valid,
+            present,
+            observed,
+            self.labels[index],
+            index,
+            complete=features if complete else None,
+            reencoded=frozenset(filled),
         )
 
 
@@ -156,12 +174,14 @@ def load_dataset(folder: Path) -> Dataset:
             lengths = store.lengths()
             present = torch.from_numpy(store.whole("present"))
             values = torch.from_numpy(store.whole("values"))
+            tokens = torch.from_numpy(store.whole("tokens")) if store.provenance.tokens else None
             columns[m] = Column(
                 values=values.masked_fill_(~present[:, None], 0.0),
                 present=present,
                 offsets=torch.from_numpy(np.cumsum(lengths) - lengths),
                 lengths=torch.from_numpy(lengths),
                 hop=store.provenance.hop,
+                tokens=tokens,
             )
     task = Task(tuple(description["labels"]), description["kind"], description["positive_from"] or 0.0)
     return Dataset(

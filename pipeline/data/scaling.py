@@ -56,7 +56,8 @@ class Scaler:
         for m, column in data.columns.items():
             mean, deviation = self.mean[m].to(data.device), self.deviation[m].to(data.device)
             values = ((column.values - mean) / deviation).masked_fill_(~column.present[:, None], 0.0)
-            columns[m] = replace(column, values=values)
+            reencoder = column.reencoder and column.reencoder.scaled(mean, deviation)
+            columns[m] = replace(column, values=values, reencoder=reencoder)
         return replace(data, columns=columns)
 
     def state(self) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from pipeline.missing.masks import MaskBank, Masks
 from pipeline.missing.patterns import Keep
 from pipeline.training.batches import total_lengths
 from pipeline.training.jobs import benchmark_dataset, benchmark_fingerprint
+from pipeline.training.text_extractor import TextExtractor, with_missing_text
 
 _STEPS = 16_384
 """Padded steps of all modalities in one batch: a constant, since the size of a batch may change the last bits."""
@@ -42,6 +43,7 @@ class PredictionJob:
         seed: of the training.
         models: the row's models with the files of their weights: one, or with `one_to_one` one per rate.
         scratch: folder of finished predictions.
+        text_extractor: for `text_missing: unk`.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class PredictionJob:
     seed: int
     models: tuple[tuple[Variant, Path], ...]
     scratch: Path
+    text_extractor: TextExtractor | None = None
 
     @property
     def result(self) -> Path:
@@ -80,7 +83,7 @@ def predict_one(job: PredictionJob) -> Path:
     if result.is_file():
         return result
     device = start_computing()
-    data = benchmark_dataset(job.folder)
+    data = with_missing_text(benchmark_dataset(job.folder), job.variant.params, job.text_extractor)
     bank, name = MaskBank(job.bank), job.fold["name"]
     patterns = bank.patterns(name)
     masks = [bank.masks(name, pattern) for pattern in patterns]

@@ -125,6 +125,24 @@ class TextEncoder:
         """Ids of the word pieces `(T,)` int64, framed by the model's own marks; T = 0 for white space."""
         return np.array(self._tokenizer.encode(text).ids if text.strip() else [], np.int64)
 
+    @property
+    def unknown(self) -> int:
+        """Id of the token for what the tokenizer does not know.
+
+        Raises:
+            DataError: the tokenizer has none.
+        """
+        token = getattr(self._tokenizer.model, "unk_token", None)
+        found: int | None = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
+        if found is None:
+            raise self._not_this_model("tokenizer.json", "no token for unknown words")
+        return found
+
+    @property
+    def framing(self) -> tuple[int, ...]:
+        """Ids of the model's own marks: those of a text without a word."""
+        return tuple(self._tokenizer.encode("").ids)
+
     def run(
         self, tokens: Sequence[Ids], reduce: Reduce, steps: Callable[[int], int] = lambda count: count
     ) -> list[npt.NDArray[np.float32]]:

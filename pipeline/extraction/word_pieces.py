@@ -50,6 +50,16 @@ class WordPieces:
         self.network = self._encoder.network
         self.version = f"{self._encoder.version}, {name} 1"
 
+    @property
+    def unknown_token(self) -> int:
+        """Id of [UNK]."""
+        return self._encoder.unknown
+
+    @property
+    def framing_tokens(self) -> tuple[int, ...]:
+        """Ids of [CLS] and [SEP]."""
+        return self._encoder.framing
+
     def prepare(self, utt_id: str, content: str) -> Ids:
         """Token ids `(T,)`; T = 0 for white space."""
         return self._encoder.tokens(content)

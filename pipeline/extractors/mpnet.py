@@ -99,6 +99,16 @@ class MpNet:
         self.network = self._encoder.network
         self.version = f"{self._encoder.version}, mpnet 1"
 
+    @property
+    def unknown_token(self) -> int:
+        """Id of the token for unknown words."""
+        return self._encoder.unknown
+
+    @property
+    def framing_tokens(self) -> tuple[int, ...]:
+        """Ids of <s> and </s>."""
+        return self._encoder.framing
+
     def prepare(self, utt_id: str, content: str) -> Ids:
         """Token ids `(T,)`; T = 0 for white space."""
         return self._encoder.tokens(content)

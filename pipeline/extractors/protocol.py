@@ -76,7 +76,9 @@ class Features:
 class Extractor(Protocol):
     """Turns one kind of decoded stream into features, in two steps: `prepare` each utterance, `extract` many.
 
-    A class may also have `notes() -> list[str]`, lines that are printed after the extraction.
+    A class may also have `notes() -> list[str]`, lines that are printed after the extraction. One that prepares texts
+    as ids of tokens may have `unknown_token: int`, the id that stands for any word, and `framing_tokens`, a tuple of
+    those that begin and end every text: `text_missing: unk` needs both.
 
     Built as `Class(options, weights, attrs)`; that is cheap, what is slow to import or to load waits for the first
     `prepare` or `extract`. `dim` and `hop` are known from then on: they may depend on the options, on the stream's

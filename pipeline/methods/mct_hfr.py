@@ -7,13 +7,14 @@ Follows: sections 4.1 to 4.4, equations 5 to 18, and section 5.3 (preset `paper`
 losses and selection of the released code, https://github.com/zxpoqas123/MCT-HFR, snapshot ac90c37.
 From that code, in both presets: the factor sqrt(width) on the convolution's output, a final layer norm per modality,
 dropout rates, decoders of two levels, the normalisation of the reconstruction loss, gradient values clipped at 0.8.
-Differs: missing text steps are zero vectors like those of the other modalities, not [UNK] tokens encoded anew.
+Differs: missing text steps are zero vectors like those of the other modalities, unless `text_missing: unk` encodes the
+text anew with [UNK] in their place, as in section 5.2.1.
 Sequences are padded to the longest of a batch, and the denominator of gamma_e is the benchmark's `max_lengths`, which
 gives the same as padding to them. `code` masks padding in its maximum over time. A training on complete data has no
 restoration terms, since nothing is missing. A modality that a benchmark lacks is left out.
-Handles absence by: zeros that keep their place in time (their number stays visible to the attention); in training also
-by reconstructing the missing steps (LFI) and by pulling the embedding of the incomplete view towards that of the
-complete one (GFA). `lfi` and `gfa` off = MCT.
+Handles absence by: zeros (or [UNK]) that keep their place in time (their number stays visible to the attention); in
+training also by reconstructing the missing steps (LFI) and by pulling the embedding of the incomplete view towards that
+of the complete one (GFA). `lfi` and `gfa` off = MCT.
 """
 
 from functools import partial

@@ -38,6 +38,7 @@ class Params(NeuralParams):
     Args:
         hidden: widths of the hidden layers.
         filler: what stands in for a missing modality at test time; zeros or the mean of the training vectors.
+        text_missing: `zero` alone, since the filler says what stands in for missing text.
     """
 
     epochs: PositiveInt = 1000
@@ -48,6 +49,7 @@ class Params(NeuralParams):
     decay_every: PositiveInt | None = 250
     standardize: bool = False
     hidden: tuple[PositiveInt, ...] = (512, 128)
+    text_missing: Literal["zero"] = "zero"
     filler: Literal["zero", "mean"] = Field("zero", json_schema_extra=TEST_TIME)
 
 

@@ -44,6 +44,9 @@ class MethodParams(BaseModel):
             with all modalities and without each of them.
         p_miss: rate of `dynamic`; in `one_to_one` each model has its own.
         standardize: features are z-scored with the statistics of the training part (present steps only).
+        text_missing: what a dropped step of text is: `zero`, or `unk`: [UNK] takes the token's place and the whole text
+            is encoded anew by the extractor of the feature set, in training (an encoder's pass in every step) and in
+            test alike; the marks around a text are never dropped.
         ramp_epochs: epochs over which the share of masked samples grows from 0 to 1 in `dynamic`; 1 = no ramp.
     """
 
@@ -53,6 +56,7 @@ class MethodParams(BaseModel):
     p_miss: Rate = 0.2
     ramp_epochs: PositiveInt = 5
     standardize: bool = True
+    text_missing: Literal["zero", "unk"] = "zero"
 
     @property
     def trains_on_complete(self) -> bool:
@@ -63,7 +67,8 @@ class MethodParams(BaseModel):
         """Names of the parameters that a training with these values never looks at: changing them trains nothing."""
         ramp = set() if self.regime == "dynamic" else {"ramp_epochs"}
         rate = {"p_miss"} if self.trains_on_complete or self.regime == "moddrop" else set()
-        return ramp | rate
+        text = {"text_missing"} if self.trains_on_complete else set()
+        return ramp | rate | text
 
 
 class NeuralParams(MethodParams):

@@ -27,6 +27,7 @@ from pipeline.methods.protocol import Spec, Variant, build, models, not_applicab
 from pipeline.registry import sources_sha256
 from pipeline.training.cost import multiply_accumulates, parameters, peak_memory_mib
 from pipeline.training.run import Run
+from pipeline.training.text_extractor import TextExtractor, cannot_reencode, with_missing_text
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class TrainingJob:
         fingerprint: hash of the features, the labels and the code.
         scratch: folder of finished trainings.
         model: of several behind one row, what its files' names have after the seed; see `models`.
+        text_extractor: for `text_missing: unk`. No part of the name: task.json, which is, says which one it is.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class TrainingJob:
     fingerprint: str
     scratch: Path
     model: str = ""
+    text_extractor: TextExtractor | None = None
 
     @cached_property
     def key(self) -> str:
@@ -90,6 +93,7 @@ def training_jobs(
     words: tuple[int | str, ...],
     scratch: Path,
     rates: Sequence[float] = (),
+    text_extractor: TextExtractor | None = None,
 ) -> Iterator[TrainingJob]:
     """The jobs of some variants of one method by variant, fold, seed and model; `rates` as `models` takes it."""
     folds = read_json(folder / "folds.json")["folds"]
@@ -99,7 +103,7 @@ def training_jobs(
             own = {"name": fold["name"], "train": fold["train"], "valid": fold["valid"]}
             for seed in fold_seeds(seeds, fold):
                 for model, trained in models(variant, rates).items():
-                    yield TrainingJob(folder, trained, own, seed, words, fingerprint, scratch, model)
+                    yield TrainingJob(folder, trained, own, seed, words, fingerprint, scratch, model, text_extractor)
 
 
 def fold_seeds(seeds: tuple[int, ...] | str, fold: dict[str, Any]) -> tuple[int, ...]:
@@ -113,7 +117,7 @@ def train_one(job: TrainingJob) -> Path:
         return job.record
     started = time.perf_counter()
     device = start_computing()
-    data = benchmark_dataset(job.folder)
+    data = with_missing_text(benchmark_dataset(job.folder), job.variant.params, job.text_extractor)
     train = data.take(data.positions(job.fold["train"]))
     valid = data.take(data.positions(job.fold["valid"])) if job.fold["valid"] else None
     scaler = Scaler.fit(train) if job.variant.params.standardize else Scaler.identity(train)
@@ -140,6 +144,8 @@ def train_one(job: TrainingJob) -> Path:
 
 def refusal(variant: Variant, folder: Path) -> str | None:
     """Why a row cannot be had on this benchmark, or None."""
+    if variant.params.text_missing == "unk" and (reason := cannot_reencode(folder)):
+        return reason
     return not_applicable(variant, Spec.of(benchmark_dataset(folder)))
 
 

@@ -214,6 +214,14 @@ def test_tokenizer_of_another_model_is_refused(folder, spoil, found):
     assert str(caught.value).startswith(f"{folder}/{found}")
 
 
+def test_tokenizer_without_a_token_for_unknown_words_is_refused(folder):
+    settings = json.loads((folder / "tokenizer.json").read_text())
+    settings["model"]["unk_token"] = "[NOBODY]"
+    (folder / "tokenizer.json").write_text(json.dumps(settings))
+    with pytest.raises(DataError, match=r"tokenizer\.json: found no token for unknown words, expected that of tiny"):
+        _ = encoder(folder).unknown
+
+
 def test_more_tokens_than_positions_are_refused(published):
     with pytest.raises(
         ParamsError, match=r"options\.tiny\.max_tokens: found 65, expected at most 64, the positions of"

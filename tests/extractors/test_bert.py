@@ -56,6 +56,11 @@ def test_changed_ids_are_encoded_anew_and_change_their_neighbours_too(bert):
     assert bert.prepare("u", "I am so [UNK] to see you!").tolist() == masked.tolist()
 
 
+def test_it_says_which_id_stands_for_any_word_and_which_frame_a_text(bert):
+    assert bert.unknown_token == UNKNOWN
+    assert bert.framing_tokens == (PIECES[0], PIECES[-1])
+
+
 def test_a_batch_of_one_gives_the_same_numbers(bert):
     texts = [SENTENCE, "a", "That was not what we had in mind.", "never " * 30, " \n "]
     prepared = [bert.prepare("u", text) for text in texts]

@@ -81,6 +81,11 @@ def test_tokens_are_the_last_hidden_states(folder):
     assert features.tokens.dtype == np.int32
 
 
+def test_it_says_which_id_stands_for_any_word_and_which_frame_a_text(untrained):
+    assert untrained.prepare("u", "[UNK]").tolist() == [0, untrained.unknown_token, 2]
+    assert untrained.framing_tokens == (0, 2)
+
+
 @pytest.mark.parametrize("output", ["sentence", "tokens"])
 def test_a_batch_of_one_gives_the_same_numbers(folder, output):
     for text, together in zip(TEXTS, extract(folder, output=output), strict=True):

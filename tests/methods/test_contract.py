@@ -16,6 +16,7 @@ from torch import Tensor
 from pipeline import registry
 from pipeline.data.batch import MODALITIES, MODALITY_SETS, Batch
 from pipeline.data.dataset import Dataset
+from pipeline.data.reencoding import Reencoder
 from pipeline.errors import ParamsError
 from pipeline.methods.protocol import Method, NeuralParams, Spec, build, not_applicable, variants
 from pipeline.training.run import Run
@@ -155,7 +156,8 @@ def test_a_parameter_that_a_training_never_looks_at_changes_nothing(case, data):
         pytest.skip(f"{case} looks at all its parameters")
     expected = begin(case, data).state()
     fields = type(params).model_fields
-    changed = {name: other(fields[name], getattr(params, name)) for name in params.idle()}
+    free = [name for name in params.idle() if get_args(fields[name].annotation) != (getattr(params, name),)]
+    changed = {name: other(fields[name], getattr(params, name)) for name in free}
     method = make_method(case, data, epochs=2, **changed)
     method.fit(data, None, Run(("test",)))
     found = method.state()
@@ -174,6 +176,28 @@ def test_observed_values_influence_the_prediction(case, data, fitted):
     batch = data.batch(everyone(data))
     moved = replace(batch, features={m: x + 1 for m, x in batch.features.items()})
     assert changed(scores(fitted(case), batch), scores(fitted(case), moved)) > 1e-3
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in CONSTANT])
+def test_text_encoded_anew_reaches_the_prediction_and_the_words_that_it_lacks_do_not(case, data, fitted):
+    name = case.partition(":")[0]
+    if get_args(registry.load("methods", name).Params.model_fields["text_missing"].annotation) == ("zero",):
+        with pytest.raises(ParamsError, match=rf"methods\.{name}\.text_missing: found .unk., expected 'zero'"):
+            variants(name, {"text_missing": "unk"})
+        return
+    (keep, text), method = (keep_at(data, 0.5), data.columns["text"]), fitted(case)
+    words = (
+        torch.arange(len(text.values)) + 2
+    )  # every step is a word of its own, 0 stands for any, and 1 frames nothing
+    table = torch.cat([torch.full((2, 6), -3.0), text.values]).numpy()
+    own = Reencoder(lambda texts: [table[ids] + table[ids].mean(0) for ids in texts], unknown=0, framing=(1,))
+    found = []
+    for stored in (text.values, text.values.masked_fill(~keep["text"][:, None], 1e6)):
+        column = replace(text, values=stored, tokens=words, reencoder=own)
+        batch = replace(data, columns=data.columns | {"text": column}).batch(everyone(data), keep)
+        found.append(scores(method, batch))
+    assert torch.equal(*found)
+    assert changed(scores(method, data.batch(everyone(data), keep)), found[0]) > 1e-3
 
 
 @pytest.mark.parametrize("value", [1e6, -1e6])

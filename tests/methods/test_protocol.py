@@ -109,7 +109,7 @@ NEURAL = [name for name in registry.names("methods") if issubclass(registry.load
 ODD = {
     "epochs": 0, "batch_size": 0, "learning_rate": 0.0, "weight_decay": -0.1, "patience": 0, "clip_value": 0.0,
     "clip_norm": 0.0, "plateau_patience": 0, "decay_every": 0, "p_miss": 1.5, "ramp_epochs": 0, "optimizer": "sgd",
-    "monitor": "f1", "regime": "none", "standardize": 1,
+    "monitor": "f1", "regime": "none", "standardize": 1, "text_missing": "mask",
 }  # fmt: skip
 
 
