@@ -292,10 +292,19 @@ class Score(Section):
     Args:
         interval: confidence of intervals.
         reference: the row that all others are compared with, run by run, or null.
+        durations: edges in seconds, ascending, between which scores are split by the duration of utterances: (0, 2],
+            (2, 4] and so on, and what is longer than the last; none for no such split.
     """
 
     interval: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
     reference: str | None = None
+    durations: tuple[PositiveFloat, ...] = ()
+
+    @model_validator(mode="after")
+    def _sorted(self) -> "Score":
+        if list(self.durations) != sorted(set(self.durations)):
+            raise ValueError(f"found durations {list(self.durations)}, expected ascending ones without repetition")
+        return self
 
 
 class Report(Section):
@@ -303,8 +312,11 @@ class Report(Section):
 
     Args:
         title: of the report.
-        primary: the metric of the first table and plot.
+        primary: the metric of the first table and plot; a benchmark whose task has no such metric shows its own main
+            one (UAR of a classification, MAE of a regression).
+        published: by benchmark, the file studies/published/{name}.csv whose figures stand beside the measured ones.
     """
 
     title: str
-    primary: Literal["ACC", "UAR", "UF1", "WF1"] = "UAR"
+    primary: Literal["ACC", "UAR", "UF1", "WF1", "MAE", "Corr", "ACC2", "F1", "ACC2_non0", "F1_non0"] = "UAR"
+    published: dict[Name, Name] = {}

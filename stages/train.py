@@ -24,17 +24,17 @@ def train(benchmark: str, method: str) -> None:
     with exclusive(scratch):
         refused = {row.row: refusal(row, folder) for row in rows}
         possible = [row for row in rows if not refused[row.row]]
-        seeds = params.benchmarks[benchmark].seeds
-        words, rates = (params.seed, benchmark), params.training.rates
+        seeds, words = params.benchmarks[benchmark].seeds, (params.seed, benchmark)
         locations = {name: features.weights for name, features in params.features.items()}
         texts = find_text_extractor(folder, possible, locations)
-        jobs = list(training_jobs(folder, possible, seeds, words, scratch, rates, texts))
+        jobs = list(training_jobs(folder, possible, seeds, words, scratch, params.training.rates, texts))
         unique = {job.key: job for job in jobs}
         waiting = [job for job in unique.values() if not job.finished]
         if len(waiting) < len(unique):
             print(f"{method}: {len(unique) - len(waiting)} of {len(unique)} trainings are already done")
         for _ in track(run_jobs(train_one, waiting, jobs_at_once()), f"train {method}", "models", len(waiting)):
             pass
+        costs = _costs(jobs)
         with atomic(paths.models(benchmark, method)) as target:
             for job in jobs:
                 place = target / job.variant.folder / job.fold["name"]
@@ -42,11 +42,12 @@ def train(benchmark: str, method: str) -> None:
                 shutil.copyfile(job.weights, place / f"{job.seed}{job.model}.safetensors")
                 record = read_json(job.record)
                 write_json(place / f"{job.seed}{job.model}.json", record["history"])
-                write_json(target / job.variant.folder / "facts.json", record["facts"])
+                effort = {name: costs[job.variant.row][name] for name in ("models", "epochs")}
+                write_json(target / job.variant.folder / "facts.json", record["facts"] | effort)
             for row in rows:
                 if refused[row.row]:
                     write_json(target / row.folder / "facts.json", {"not_applicable": refused[row.row]})
-        write_json(paths.costs(benchmark, method), {"rows": _costs(jobs)})
+        write_json(paths.costs(benchmark, method), {"rows": costs})
         _forget(scratch, unique)
 
 

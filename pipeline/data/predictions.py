@@ -32,6 +32,9 @@ class RowInfo:
         macs: multiply-accumulate operations of one prediction.
         regime: what the method was trained on.
         params: its validated parameters, JSON values.
+        models: how many were trained for the row: folds x seeds, times the rates of a model per rate.
+        epochs: that all of them took.
+        oracle: a bound that sees test labels; it is shown apart and never competes.
         not_applicable: why the benchmark cannot give what the method needs, else None.
     """
 
@@ -40,6 +43,9 @@ class RowInfo:
     macs: int = 0
     regime: str = ""
     params: dict[str, Any] = field(default_factory=dict)
+    models: int = 0
+    epochs: int = 0
+    oracle: bool = False
     not_applicable: str | None = None
 
 
@@ -50,12 +56,12 @@ class FoldInfo:
     Args:
         name: of the fold.
         utt_ids: the n test utterances.
-        labels: `(n,)` int64, index of the class.
+        labels: `(n,)` int64, index of the class; in a regression float64, the value.
     """
 
     name: str
     utt_ids: list[str]
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[Any]
 
 
 class PredictionWriter:
@@ -70,13 +76,13 @@ class PredictionWriter:
         for name in ("folds", "rows"):
             file.create_group(name)
 
-    def fold(self, name: str, utt_ids: list[str], labels: npt.NDArray[np.int64]) -> None:
+    def fold(self, name: str, utt_ids: list[str], labels: npt.NDArray[Any]) -> None:
         """Declare a fold, once, before its scores.
 
         Args:
             name: of the fold.
             utt_ids: its n test utterances.
-            labels: `(n,)` int64.
+            labels: `(n,)` whole numbers (stored as int64) or values (stored as float64).
 
         Raises:
             DataError: a repeated name or id, no utterance, or not one label per utterance.
@@ -91,10 +97,22 @@ class PredictionWriter:
         group = self._file["folds"].create_group(f"{len(self._folds):04d}")
         group.attrs["name"] = name
         group.create_dataset("utt_ids", data=np.asarray(utt_ids, h5py.string_dtype()))
-        group.create_dataset("labels", data=np.asarray(labels, np.int64), fletcher32=True, chunks=(len(utt_ids),))
+        stored = np.asarray(labels, np.float64 if np.asarray(labels).dtype.kind == "f" else np.int64)
+        group.create_dataset("labels", data=stored, fletcher32=True, chunks=(len(utt_ids),))
         self._folds[name] = (len(self._folds), len(utt_ids))
 
-    def row(self, row: str, *, parameters: int, macs: int, regime: str, params: dict[str, Any]) -> None:
+    def row(
+        self,
+        row: str,
+        *,
+        parameters: int,
+        macs: int,
+        regime: str,
+        params: dict[str, Any],
+        models: int = 0,
+        epochs: int = 0,
+        oracle: bool = False,
+    ) -> None:
         """Declare a row, once, before its scores; nothing that varies from run to run.
 
         Args:
@@ -103,8 +121,12 @@ class PredictionWriter:
             macs: multiply-accumulate operations of one prediction.
             regime: what the method was trained on.
             params: JSON values.
+            models: trained for this row.
+            epochs: of all of them.
+            oracle: it sees test labels.
         """
-        self._declare(row, {"parameters": int(parameters), "macs": int(macs), "regime": regime, "params": params})
+        facts = {"parameters": int(parameters), "macs": int(macs), "models": int(models), "epochs": int(epochs)}
+        self._declare(row, {**facts, "regime": regime, "params": params, "oracle": oracle})
 
     def not_applicable(self, row: str, reason: str) -> None:
         """Declare a row that the benchmark cannot have, and why."""
@@ -122,7 +144,7 @@ class PredictionWriter:
             seed: training seed.
             pattern: kind of missing data.
             conditions: names of the C conditions of that pattern.
-            scores: `(C, R, n, K)` class probabilities for R repeats and K classes.
+            scores: `(C, R, n, K)` class probabilities for R repeats and K classes, or values with K = 1.
 
         Raises:
             DataError: an undeclared row or fold, a wrong shape, or a score that is not finite.
@@ -134,11 +156,11 @@ class PredictionWriter:
         values = np.ascontiguousarray(scores, np.float32)
         if values.ndim != 4 or values.shape[0] != len(conditions) or values.shape[2] != count or not values.size:
             raise DataError(
-                f"{where}: scores have shape {values.shape}, expected ({len(conditions)}, repeats, {count}, classes)"
+                f"{where}: scores have shape {values.shape}, expected ({len(conditions)}, repeats, {count}, outputs)"
             )
         if not np.isfinite(values).all():
             bad = np.argwhere(~np.isfinite(values))[0]
-            raise DataError(f"{where}: {values[tuple(bad)]} under {conditions[bad[0]]}, expected finite probabilities")
+            raise DataError(f"{where}: {values[tuple(bad)]} under {conditions[bad[0]]}, expected finite scores")
         name = f"rows/{self._rows[row]:04d}/{index:04d}/{seed}/{pattern}"
         if name in self._file:
             raise DataError(f"{where}: written twice, expected once")
@@ -220,7 +242,7 @@ class PredictionStore:
         return sorted({pattern for run in runs for pattern in run})
 
     def scores(self, row: str, fold: str, seed: int, pattern: str) -> tuple[list[str], npt.NDArray[np.float32]]:
-        """Names of the C conditions, and class probabilities `(C, R, n, K)` float32.
+        """Names of the C conditions, and class probabilities or values (K = 1) `(C, R, n, K)` float32.
 
         Raises:
             DataError: there are none, or they are damaged.

@@ -8,18 +8,17 @@ conditions of a curve have one denominator; a class that occurs and is never pre
 The weights of WF1 are the counts of the *true* classes; with the two arguments swapped it becomes another number.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import DataError
+from pipeline.evaluation.measures import Measures, Metric, Statistics, Values, ratio
 
-Counts = npt.NDArray[np.int64]
-Values = npt.NDArray[np.float64]
+Counts = Statistics
+"""Confusion matrices `(..., K, K)` of whole numbers."""
 
 
-def confusion(labels: npt.ArrayLike, predicted: npt.ArrayLike, classes: int) -> Counts:
+def confusion(labels: npt.ArrayLike, predicted: npt.ArrayLike, classes: int) -> npt.NDArray[np.int64]:
     """Count pairs of true and predicted class.
 
     Args:
@@ -56,33 +55,50 @@ def confusion(labels: npt.ArrayLike, predicted: npt.ArrayLike, classes: int) -> 
 
 def accuracy(counts: Counts) -> Values:
     """ACC (= WA): the share of utterances that are right."""
-    return _ratio(_diagonal(counts).sum(-1), counts.sum((-2, -1)))
+    return ratio(_diagonal(counts).sum(-1), counts.sum((-2, -1)))
 
 
 def unweighted_recall(counts: Counts) -> Values:
     """UAR (= UA): the mean recall of the classes that occur."""
     support = counts.sum(-1)
-    return _ratio(_ratio(_diagonal(counts), support).sum(-1), (support > 0).sum(-1))
+    return ratio(ratio(_diagonal(counts), support).sum(-1), (support > 0).sum(-1))
 
 
 def unweighted_f1(counts: Counts) -> Values:
     """UF1: the mean F1 of the classes that occur, whatever else is predicted."""
     there = counts.sum(-1) > 0
-    return _ratio((_f1(counts) * there).sum(-1), there.sum(-1))
+    return ratio((_f1(counts) * there).sum(-1), there.sum(-1))
 
 
 def weighted_f1(counts: Counts) -> Values:
     """WF1: the mean F1 of classes, weighted by how often each truly occurs."""
-    return _ratio((_f1(counts) * counts.sum(-1)).sum(-1), counts.sum((-2, -1)))
+    return ratio((_f1(counts) * counts.sum(-1)).sum(-1), counts.sum((-2, -1)))
 
 
-METRICS: dict[str, Callable[[Counts], Values]] = {
-    "ACC": accuracy,
-    "UAR": unweighted_recall,
-    "UF1": unweighted_f1,
-    "WF1": weighted_f1,
+METRICS = {
+    "ACC": Metric(accuracy, "accuracy: the share of utterances that are right"),
+    "UAR": Metric(unweighted_recall, "mean recall of the classes"),
+    "UF1": Metric(unweighted_f1, "mean F1 of the classes"),
+    "WF1": Metric(weighted_f1, "mean F1 of the classes, weighted by how often each truly occurs"),
 }
 """Every metric by its name, in the order of tables; more is better for all."""
+
+
+def classification(classes: int) -> Measures:
+    """How a classification into K classes is measured: by confusion matrices; the highest score is predicted."""
+    cells = np.eye(classes**2, dtype=np.float32)  # whole numbers, exact up to 2^24 utterances
+    return Measures(
+        kind="classification",
+        metrics=METRICS,
+        main="UAR",
+        outputs=classes,
+        shape=(classes, classes),
+        decide=lambda scores: scores.argmax(-1),
+        parts=lambda true, guess: cells[true * classes + guess],
+        sums=lambda true, guess: confusion(true, guess, classes),
+        constant=lambda counts: (counts.sum(-2) > 0).sum(-1) == 1,
+        probabilities=True,
+    )
 
 
 def _diagonal(counts: Counts) -> Counts:
@@ -91,10 +107,4 @@ def _diagonal(counts: Counts) -> Counts:
 
 def _f1(counts: Counts) -> Values:
     """F1 `(..., K)` = 2 hits / (how often it occurs + how often it is predicted)."""
-    return _ratio(2 * _diagonal(counts), counts.sum(-1) + counts.sum(-2))
-
-
-def _ratio(above: npt.NDArray[np.number], below: npt.NDArray[np.number]) -> Values:
-    """Divide, with 0 / 0 = 0."""
-    result: Values = np.divide(above, below, out=np.zeros(np.shape(above)), where=np.asarray(below) > 0)
-    return result
+    return ratio(2 * _diagonal(counts), counts.sum(-1) + counts.sum(-2))

@@ -15,8 +15,8 @@ import numpy as np
 from pipeline.data.predictions import PredictionStore, RowInfo
 from pipeline.errors import DataError
 from pipeline.evaluation.auilc import auilc, mean_height
-from pipeline.evaluation.classification import METRICS, Counts, Values, confusion
 from pipeline.evaluation.intervals import summarize
+from pipeline.evaluation.measures import Measures, Metric, Statistics, Values
 
 CURVES = ("frames", "bursts", "at_least_one")
 """Patterns whose conditions are missing rates."""
@@ -31,19 +31,19 @@ class ScoredRun:
     Args:
         fold: name of the fold.
         seed: training seed.
-        counts: `(C, R, K, K)` int64, a confusion matrix per condition and repeat; see `confusion`.
+        sums: `(C, R, *shape)` statistics per condition and repeat; see `Measures`.
     """
 
     fold: str
     seed: int
-    counts: Counts
+    sums: Statistics
 
 
-def read_runs(store: PredictionStore, row: str, pattern: str, classes: int) -> tuple[list[str], list[ScoredRun]]:
-    """Names of the C conditions, and a run per fold and seed; the predicted class is the one with the highest score.
+def read_runs(store: PredictionStore, row: str, pattern: str, measures: Measures) -> tuple[list[str], list[ScoredRun]]:
+    """Names of the C conditions, and a run per fold and seed.
 
     Raises:
-        DataError: a fold without a run, or runs whose conditions, repeats or classes differ.
+        DataError: a fold without a run, or runs whose conditions, repeats or width of scores differ.
     """
     where, names, runs = f"{store.path}: {row}, '{pattern}'", None, list[ScoredRun]()
     for fold in store.folds:
@@ -53,70 +53,86 @@ def read_runs(store: PredictionStore, row: str, pattern: str, classes: int) -> t
         for seed in seeds:
             conditions, scores = store.scores(row, fold.name, seed, pattern)
             names = names or conditions
-            repeats = runs[0].counts.shape[1] if runs else scores.shape[1]
-            if conditions != names or scores.shape[1] != repeats or scores.shape[3] != classes:
+            repeats = runs[0].sums.shape[1] if runs else scores.shape[1]
+            if conditions != names or scores.shape[1] != repeats or scores.shape[3] != measures.outputs:
                 raise DataError(
                     f"{where}: fold '{fold.name}', seed {seed} has conditions {conditions} and scores of shape "
-                    f"{scores.shape}, expected {names}, {repeats} repeats and {classes} classes; run evaluate again "
-                    "(`dvc repro`)"
+                    f"{scores.shape}, expected {names}, {repeats} repeats and {measures.outputs} scores; run evaluate "
+                    "again (`dvc repro`)"
                 )
-            runs.append(ScoredRun(fold.name, seed, confusion(fold.labels, scores.argmax(-1), classes)))
+            runs.append(ScoredRun(fold.name, seed, measures.sums(fold.labels, measures.decide(scores))))
     return names or [], runs
 
 
-def measure(runs: Sequence[ScoredRun], value: Callable[[Counts], Values], confidence: float) -> list[dict[str, Any]]:
+def measure(
+    runs: Sequence[ScoredRun], value: Callable[[Statistics], Values], confidence: float
+) -> list[dict[str, Any]]:
     """Measure runs and summarize.
 
     Args:
         runs: at least one, all with the same conditions and repeats.
-        value: from counts `(C, R, K, K)` to values `(C, R)`, or `(R,)` where it takes the conditions together.
+        value: from statistics `(C, R, *shape)` to values `(C, R)`, or `(R,)` where it takes the conditions together.
         confidence: of the interval, in (0, 1).
 
     Returns:
         One mapping (mean, sd, low, high, n, pooled) per condition, or a single one for all together.
     """
-    found = summarize(np.stack([np.atleast_2d(value(run.counts)).mean(-1) for run in runs]), confidence)
+    found = summarize(np.stack([np.atleast_2d(value(run.sums)).mean(-1) for run in runs]), confidence)
     seeds = sorted({run.seed for run in runs})
-    pools = [np.sum([run.counts for run in runs if run.seed == seed], axis=0) for seed in seeds]
+    pools = [np.sum([run.sums for run in runs if run.seed == seed], axis=0) for seed in seeds]
     pooled = np.mean([np.atleast_2d(value(pool)).mean(-1) for pool in pools], axis=0)
     columns = {"mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high, "pooled": pooled}
     return [{"n": found.n, **{name: number(values[c]) for name, values in columns.items()}} for c in range(len(pooled))]
 
 
-def score_pattern(conditions: list[str], runs: Sequence[ScoredRun], confidence: float) -> list[dict[str, Any]]:
-    """Per condition every metric, the confusion summed over all runs and repeats, and the share of one-class runs."""
-    metrics = {name: measure(runs, metric, confidence) for name, metric in METRICS.items()}
-    counts = np.stack([run.counts for run in runs])  # (runs, C, R, K, K)
-    single = ((counts.sum(-2) > 0).sum(-1) == 1).mean((0, 2))  # (C,)
-    return [
+def score_pattern(
+    conditions: list[str], runs: Sequence[ScoredRun], measures: Measures, confidence: float
+) -> list[dict[str, Any]]:
+    """Per condition every metric, the share of runs that always predict the same, and of classes the confusion.
+
+    The confusion is summed over all runs and repeats.
+    """
+    metrics = {name: measure(runs, metric.value, confidence) for name, metric in measures.metrics.items()}
+    sums = np.stack([run.sums for run in runs])  # (runs, C, R, *shape)
+    same = measures.constant(sums).mean((0, 2))  # (C,)
+    found = [
         {
             "condition": condition,
             "metrics": {name: values[c] for name, values in metrics.items()},
-            "confusion": counts.sum((0, 2))[c].tolist(),
-            "single_class": number(single[c]),
+            "constant": number(same[c]),
         }
         for c, condition in enumerate(conditions)
     ]
+    if measures.probabilities:
+        for c, counts in enumerate(sums.sum((0, 2))):
+            found[c]["confusion"] = counts.tolist()
+    return found
 
 
-def score_auilc(conditions: list[str], runs: Sequence[ScoredRun], confidence: float) -> dict[str, Any]:
+def score_auilc(
+    conditions: list[str], runs: Sequence[ScoredRun], measures: Measures, confidence: float
+) -> dict[str, Any]:
     """AUILC of every metric, un-normalised (area) and normalised (height), with its grid and the metric's direction."""
     rates = [float(condition) for condition in conditions]
 
-    def over_rates(area: Callable[..., Values], metric: Callable[[Counts], Values]) -> dict[str, Any]:
-        (found,) = measure(runs, lambda counts: area(rates, metric(counts).T), confidence)
+    def over_rates(area: Callable[..., Values], metric: Metric) -> dict[str, Any]:
+        (found,) = measure(runs, lambda sums: area(rates, metric.value(sums).T), confidence)
         return found
 
     return {
         "rates": rates,
         "metrics": {
-            name: {"direction": "higher", "area": over_rates(auilc, metric), "height": over_rates(mean_height, metric)}
-            for name, metric in METRICS.items()
+            name: {
+                "direction": metric.better,
+                "area": over_rates(auilc, metric),
+                "height": over_rates(mean_height, metric),
+            }
+            for name, metric in measures.metrics.items()
         },
     }
 
 
-def score_row(store: PredictionStore, info: RowInfo, classes: int, confidence: float) -> dict[str, Any]:
+def score_row(store: PredictionStore, info: RowInfo, measures: Measures, confidence: float) -> dict[str, Any]:
     """All scores of one row as JSON values; a row that is not applicable keeps its reason and has none.
 
     Raises:
@@ -133,37 +149,41 @@ def score_row(store: PredictionStore, info: RowInfo, classes: int, confidence: f
     if info.not_applicable is not None:
         return row
     for pattern in store.patterns(info.row):
-        conditions, runs = read_runs(store, info.row, pattern, classes)
-        found = score_pattern(conditions, runs, confidence)
-        row["patterns"][pattern] = {"repeats": runs[0].counts.shape[1], "conditions": found}
-        row["degenerate"][pattern] = {c["condition"]: c["single_class"] for c in found if c["single_class"]}
+        conditions, runs = read_runs(store, info.row, pattern, measures)
+        found = score_pattern(conditions, runs, measures, confidence)
+        row["patterns"][pattern] = {"repeats": runs[0].sums.shape[1], "conditions": found}
+        row["degenerate"][pattern] = {c["condition"]: c["constant"] for c in found if c["constant"]}
         if pattern in CURVES and len(conditions) > 1:
-            row["auilc"][pattern] = score_auilc(conditions, runs, confidence)
+            row["auilc"][pattern] = score_auilc(conditions, runs, measures, confidence)
     return row
 
 
-def score_planted(conditions: list[str], runs: Sequence[ScoredRun], confidence: float) -> dict[str, Any]:
+def score_planted(
+    conditions: list[str], runs: Sequence[ScoredRun], measures: Measures, confidence: float
+) -> dict[str, Any]:
     """Every metric of the planted optimum per modality set; the interval is over folds."""
-    return {c["condition"]: c["metrics"] for c in score_pattern(conditions, runs, confidence)} if runs else {}
+    found = score_pattern(conditions, runs, measures, confidence) if runs else []
+    return {c["condition"]: c["metrics"] for c in found}
 
 
-def curve_rows(rows: Sequence[dict[str, Any]], pattern: str = "frames") -> list[dict[str, Any]]:
-    """The curves of scored rows as a table for `dvc plots`: see `CURVE_COLUMNS`; an unknown interval is None."""
+def curve_rows(rows: Sequence[dict[str, Any]], measures: Measures, pattern: str = "frames") -> list[dict[str, Any]]:
+    """The curves of scored rows as a table for `dvc plots`: see `curve_columns`; an unknown interval is None."""
     return [
         {"row": row["row"], "rate": c["condition"]}
-        | {
-            name + suffix: c["metrics"][name][key]
-            for name in METRICS
-            for suffix, key in (("", "mean"), ("_low", "low"), ("_high", "high"))
-        }
+        | {name + suffix: c["metrics"][name][key] for name in measures.metrics for suffix, key in _ENDS}
         for row in rows
         if pattern in row["patterns"]
         for c in row["patterns"][pattern]["conditions"]
     ]
 
 
-CURVE_COLUMNS = ["row", "rate", *(name + suffix for name in METRICS for suffix in ("", "_low", "_high"))]
-"""Columns of the curves."""
+_ENDS = (("_low", "low"), ("_high", "high"), ("", "mean"))
+
+
+def curve_columns(measures: Measures) -> list[str]:
+    """Columns of the curves. The main metric is the last: what `dvc plots` draws where dvc.yaml names no y."""
+    names = sorted(measures.metrics, key=lambda name: name == measures.main)
+    return ["row", "rate", *(name + suffix for name in names for suffix, _ in _ENDS)]
 
 
 def number(value: float) -> float | None:

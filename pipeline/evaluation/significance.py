@@ -4,16 +4,18 @@ Runs (fold x seed) share data, so a t interval over them says how much training 
 would give is the bootstrap's to say: it draws speakers, and utterances of each, with replacement.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
 from pipeline.errors import DataError
-from pipeline.evaluation.classification import Counts, Values
 from pipeline.evaluation.intervals import summarize
+from pipeline.evaluation.measures import Measures, Statistics, Truth, Values
 from pipeline.seeding import stream
 
 Labels = npt.NDArray[np.int64]
@@ -116,31 +118,30 @@ def draws(speakers: Sequence[str], times: int = BOOTSTRAPS) -> npt.NDArray[np.in
 
 
 def bootstrap(
-    labels: Labels,
-    predicted: Labels,
+    true: Truth,
+    predicted: npt.NDArray[Any],
     weights: npt.NDArray[np.int64],
-    classes: int,
-    measure: Callable[[Counts], Values],
+    measures: Measures,
+    measure: Callable[[Statistics], Values],
 ) -> Values:
     """Distribution of a measure over bootstrap samples.
 
     Args:
-        labels: `(n,)` true classes.
-        predicted: `(C, R, n)` predicted classes under C conditions and R repeats.
+        true: `(n,)` true classes or values.
+        predicted: `(C, R, n)` predicted ones under C conditions and R repeats.
         weights: `(B, n)` of `draws`.
-        classes: K.
-        measure: from counts `(B, C, R, K, K)` to `(B, ...)`.
+        measures: of the task.
+        measure: from statistics `(B, C, R, *shape)` to `(B, ...)`.
 
     Returns:
         `(B, ...)` float64.
     """
-    drawn = weights.astype(np.float32)  # exact up to 2^24 utterances
-    cells = np.eye(classes**2, dtype=np.float32)
     lead = predicted.shape[:-1]
-    counts = np.empty((len(weights), *lead, classes**2), np.int64)
+    sums = np.empty((len(weights), *lead, math.prod(measures.shape)))
     for place in np.ndindex(*lead):
-        counts[(slice(None), *place)] = drawn @ cells[labels * classes + predicted[place]]
-    return measure(counts.reshape(len(weights), *lead, classes, classes))
+        parts = measures.parts(true, predicted[place])
+        sums[(slice(None), *place)] = weights.astype(parts.dtype) @ parts
+    return measure(sums.reshape(len(weights), *lead, *measures.shape))
 
 
 def percentile_interval(samples: npt.ArrayLike, confidence: float) -> tuple[float, float]:

@@ -37,7 +37,7 @@ def test_metrics_equal_those_of_scikit_learn(drawn: tuple[int, np.ndarray]) -> N
             "UF1": reference.f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0),
             "WF1": reference.f1_score(labels, predicted, average="weighted", zero_division=0),
         }
-    assert {name: float(metric(counts)) for name, metric in METRICS.items()} == pytest.approx(expected)
+    assert {name: float(metric.value(counts)) for name, metric in METRICS.items()} == pytest.approx(expected)
     np.testing.assert_array_equal(counts, reference.confusion_matrix(labels, predicted, labels=range(classes)))
 
 
@@ -74,8 +74,8 @@ def test_leading_axes_give_what_a_loop_gives() -> None:
     counts = confusion(labels, predicted, 4)
     assert counts.shape == (3, 2, 4, 4)
     for metric in METRICS.values():
-        looped = [[metric(confusion(labels, row, 4)) for row in block] for block in predicted]
-        np.testing.assert_array_equal(metric(counts), looped)
+        looped = [[metric.value(confusion(labels, row, 4)) for row in block] for block in predicted]
+        np.testing.assert_array_equal(metric.value(counts), looped)
 
 
 def test_confusions_of_parts_add_up_to_that_of_the_whole() -> None:

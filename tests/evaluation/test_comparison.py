@@ -8,6 +8,7 @@ from scipy import stats
 
 from pipeline.data.predictions import PredictionStore, write_predictions
 from pipeline.errors import ParamsError
+from pipeline.evaluation.classification import classification
 from pipeline.evaluation.comparison import curves, statistics
 from pipeline.evaluation.scores import score_row
 
@@ -38,7 +39,7 @@ def store(tmp_path: Path) -> PredictionStore:
 
 @pytest.fixture
 def compared(store: PredictionStore) -> dict:
-    return {info.row: curves(store, info, 3, 0.95, SPEAKERS) for info in store.rows}
+    return {info.row: curves(store, info, classification(3), 0.95, SPEAKERS) for info in store.rows}
 
 
 def test_only_missing_rates_make_a_curve(compared: dict) -> None:
@@ -50,13 +51,13 @@ def test_areas_per_run_average_to_the_auilc_of_the_scores(store: PredictionStore
     info = next(info for info in store.rows if info.row == "good")
     areas = compared["good"]["frames"].areas
     assert sorted(areas) == [("one", 1), ("one", 2), ("two", 1), ("two", 2)]
-    area = score_row(store, info, 3, 0.95)["auilc"]["frames"]["metrics"]["UF1"]["area"]
+    area = score_row(store, info, classification(3), 0.95)["auilc"]["frames"]["metrics"]["UF1"]["area"]
     assert np.mean([own["UF1"] for own in areas.values()]) == pytest.approx(area["mean"], abs=1e-6)
 
 
 def test_bootstrap_interval_holds_the_pooled_auilc(store: PredictionStore, compared: dict) -> None:
     for info in store.rows[1:]:
-        area = score_row(store, info, 3, 0.95)["auilc"]["frames"]["metrics"]["ACC"]["area"]
+        area = score_row(store, info, classification(3), 0.95)["auilc"]["frames"]["metrics"]["ACC"]["area"]
         low, high = compared[info.row]["frames"].intervals["ACC"]
         assert low < area["pooled"] < high
 

@@ -8,9 +8,9 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from pipeline.data.predictions import PredictionStore, write_predictions
 from pipeline.errors import DataError
-from pipeline.evaluation.classification import METRICS
+from pipeline.evaluation.classification import METRICS, classification
 from pipeline.evaluation.facts import Benchmark
-from pipeline.evaluation.scores import CURVE_COLUMNS, curve_rows, read_runs, score_planted, score_row
+from pipeline.evaluation.scores import curve_columns, curve_rows, read_runs, score_planted, score_row
 
 RATES = ["0.0", "0.4", "0.8"]
 FOLDS = {"one": np.array([0, 1, 2, 0, 1]), "two": np.array([2, 2, 1, 0])}
@@ -49,7 +49,7 @@ def store(tmp_path: Path, predicted: dict[tuple[str, int], np.ndarray]) -> Predi
 
 @pytest.fixture
 def row(store: PredictionStore) -> dict:
-    return score_row(store, store.rows[0], 3, 0.95)
+    return score_row(store, store.rows[0], classification(3), 0.95)
 
 
 def test_every_value_is_the_mean_over_folds_and_seeds_with_repeats_averaged_inside(row: dict, predicted: dict) -> None:
@@ -106,7 +106,7 @@ def test_conditions_where_a_single_class_is_predicted_are_listed_with_their_shar
 
 
 def test_a_row_that_is_not_applicable_keeps_its_reason_and_has_no_scores(store: PredictionStore) -> None:
-    row = score_row(store, store.rows[2], 3, 0.95)
+    row = score_row(store, store.rows[2], classification(3), 0.95)
     assert row["not_applicable"] == "it needs text"
     assert (row["patterns"], row["auilc"], row["seeds"]) == ({}, {}, [])
 
@@ -117,19 +117,19 @@ def test_a_single_run_has_no_interval(tmp_path: Path) -> None:
         writer.row("m", parameters=0, macs=0, regime="complete", params={})
         writer.add("m", "f", 1, "frames", ["0.0", "0.5"], np.full((2, 1, 2, 2), 0.5))
     with PredictionStore(tmp_path / "m.h5") as store:
-        row = score_row(store, store.rows[0], 2, 0.95)
+        row = score_row(store, store.rows[0], classification(2), 0.95)
     found = row["auilc"]["frames"]["metrics"]["ACC"]["area"]
     assert found == {"mean": 0.25, "pooled": 0.25, "n": 1, "sd": None, "low": None, "high": None}
 
 
 def test_a_fold_without_predictions_is_an_error(store: PredictionStore) -> None:
     with pytest.raises(DataError, match=r"m\.h5: half, 'frames': nothing for fold 'two'"):
-        score_row(store, store.rows[1], 3, 0.95)
+        score_row(store, store.rows[1], classification(3), 0.95)
 
 
 def test_runs_that_differ_in_conditions_or_classes_are_an_error(tmp_path: Path, store: PredictionStore) -> None:
-    with pytest.raises(DataError, match="4 classes"):
-        read_runs(store, "m", "frames", 4)
+    with pytest.raises(DataError, match="4 scores"):
+        read_runs(store, "m", "frames", classification(4))
     with write_predictions(tmp_path / "x.h5") as writer:
         writer.fold("f", ["a"], np.array([0]))
         writer.row("m", parameters=0, macs=0, regime="complete", params={})
@@ -139,13 +139,13 @@ def test_runs_that_differ_in_conditions_or_classes_are_an_error(tmp_path: Path, 
         PredictionStore(tmp_path / "x.h5") as other,
         pytest.raises(DataError, match=r"seed 2 has conditions \['0.1'\]"),
     ):
-        read_runs(other, "m", "frames", 2)
+        read_runs(other, "m", "frames", classification(2))
 
 
 def test_curves_have_a_line_per_row_and_rate_and_leave_out_rows_without_a_curve(row: dict) -> None:
-    table = curve_rows([row, {"row": "n", "patterns": {}}])
+    table = curve_rows([row, {"row": "n", "patterns": {}}], classification(3))
     assert [(line["row"], line["rate"]) for line in table] == [("m", rate) for rate in RATES]
-    assert all(set(line) == set(CURVE_COLUMNS) for line in table)
+    assert all(set(line) == set(curve_columns(classification(3))) for line in table)
     assert all(line["WF1_low"] <= line["WF1"] <= line["WF1_high"] for line in table)
 
 
@@ -154,7 +154,13 @@ def planted_benchmark(rows: list[dict[str, str]]) -> Benchmark:
         {"name": "one", "seed": None, "train": ["c", "d"], "valid": [], "test": ["a", "b"]},
         {"name": "two", "seed": None, "train": ["a", "b"], "valid": [], "test": ["c", "d"]},
     ]
-    return Benchmark("b", Path("b"), {row["utt_id"]: row for row in rows}, {"labels": ["joy", "sad"]}, {"folds": folds})
+    return Benchmark(
+        "b",
+        Path("b"),
+        {row["utt_id"]: row for row in rows},
+        {"kind": "classification", "labels": ["joy", "sad"]},
+        {"folds": folds},
+    )
 
 
 def test_the_planted_optimum_is_measured_on_the_test_utterances_of_every_fold() -> None:

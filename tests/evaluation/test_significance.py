@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from pipeline.errors import DataError
-from pipeline.evaluation.classification import accuracy, confusion
+from pipeline.evaluation.classification import accuracy, classification, confusion
 from pipeline.evaluation.significance import (
     bootstrap,
     calibration_error,
@@ -19,6 +19,7 @@ from pipeline.evaluation.significance import (
 )
 
 ROW = [0.61, 0.58, 0.70, 0.66, 0.59, 0.72, 0.64, 0.69]
+TWO = classification(2)
 REFERENCE = [0.60, 0.55, 0.71, 0.60, 0.55, 0.70, 0.65, 0.61]
 
 
@@ -88,14 +89,14 @@ def test_draws_take_as_many_utterances_as_each_drawn_speaker_has():
 def test_bootstrap_of_accuracy_by_hand():
     labels, guess = np.array([0, 1, 1]), np.array([[[0, 1, 0]]])
     weights = np.array([[1, 1, 1], [3, 0, 0], [0, 0, 3], [0, 2, 1]])
-    found = bootstrap(labels, guess, weights, 2, lambda counts: accuracy(counts).mean((1, 2)))
+    found = bootstrap(labels, guess, weights, TWO, lambda counts: accuracy(counts).mean((1, 2)))
     assert found == pytest.approx([2 / 3, 1, 0, 2 / 3])
 
 
 def test_bootstrap_without_resampling_is_the_measure_itself():
     random = np.random.default_rng(1)
     labels, guess = random.integers(0, 3, 40), random.integers(0, 3, (4, 2, 40))
-    found = bootstrap(labels, guess, np.ones((1, 40), np.int64), 3, lambda counts: counts)
+    found = bootstrap(labels, guess, np.ones((1, 40), np.int64), classification(3), lambda counts: counts)
     np.testing.assert_array_equal(found[0], confusion(labels, guess, 3))
 
 
@@ -104,7 +105,7 @@ def test_bootstrap_with_one_utterance_a_speaker_agrees_with_scipys_binomial_spre
     right = random.random(300) < 0.7
     weights = draws([str(i) for i in range(300)], 2000)
     guess = np.where(right, 1, 0)[None, None]
-    found = bootstrap(np.ones(300, np.int64), guess, weights, 2, lambda counts: accuracy(counts).mean((1, 2)))
+    found = bootstrap(np.ones(300, np.int64), guess, weights, TWO, lambda counts: accuracy(counts).mean((1, 2)))
     p = right.mean()
     assert found.std() == pytest.approx(math.sqrt(p * (1 - p) / 300), rel=0.1)
     low, high = percentile_interval(found, 0.95)
@@ -117,7 +118,7 @@ def test_speakers_that_differ_widen_the_interval():
 
     def spread(speakers):
         weights = draws(speakers, 300)
-        return bootstrap(labels, right[None, None], weights, 2, lambda c: accuracy(c).mean((1, 2))).std()
+        return bootstrap(labels, right[None, None], weights, TWO, lambda c: accuracy(c).mean((1, 2))).std()
 
     assert spread(["a"] * 100 + ["b"] * 100) > 5 * spread([str(i) for i in range(200)])
 

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from pipeline.data.predictions import PredictionStore, write_predictions
-from pipeline.evaluation.classification import METRICS
+from pipeline.evaluation.classification import METRICS, classification
 from pipeline.evaluation.comparison import curves, statistics
 from pipeline.evaluation.scores import score_row
 
 SETS = ["t", "a", "v", "ta", "tv", "av", "tav"]
 RATES = [f"{i / 10:.1f}" for i in range(10)]
+
+_NONE: dict[str, Any] = {"durations": {}, "decomposition": []}
 
 
 def _facts() -> dict[str, Any]:
@@ -21,6 +23,9 @@ def _facts() -> dict[str, Any]:
         "corpus": "demo",
         "synthetic": True,
         "random_weights": False,
+        "kind": "classification",
+        "main": "UAR",
+        "measures": classification(2).described(),
         "labels": ["anger", "joy"],
         "features": {
             m: {"feature_set": f"demo_{m}", "extractor": "x", "options": {"hop": 0.05}, "weights_sha256": "ab" * 32}
@@ -29,6 +34,7 @@ def _facts() -> dict[str, Any]:
         "max_lengths": {"text": 24, "audio": 100, "vision": 25},
         "counts": {"manifest": 44, "used": 40, "quarantined": 1, "label_left_out": 3, "tested": 40},
         "classes": {"anger": 20, "joy": 20},
+        "values": None,
         "absent": {"text": 1, "audio": 2, "vision": 3},
         "speakers": 4,
         "hours": 0.5,
@@ -66,8 +72,8 @@ def scores(tmp_path: Path) -> dict[str, Any]:
                     writer.add(row, fold, seed, "modalities", SETS, draw(accuracy, (7, 1)))
     with PredictionStore(tmp_path / "p.h5") as store:
         speakers = {utt_id: utt_id[-1] for fold in store.folds for utt_id in fold.utt_ids}
-        compared = {info.row: curves(store, info, 2, 0.95, speakers) for info in store.rows}
+        compared = {info.row: curves(store, info, classification(2), 0.95, speakers) for info in store.rows}
         beside = statistics(compared, "fair", 0.95)
-        rows = [score_row(store, info, 2, 0.95) | beside[info.row] for info in store.rows]
+        rows = [score_row(store, info, classification(2), 0.95) | _NONE | beside[info.row] for info in store.rows]
     optimum = dict.fromkeys(SETS, rows[1]["patterns"]["frames"]["conditions"][0]["metrics"])
     return {**_facts(), "planted_optimum": optimum, "reference": "fair", "rows": rows}
