@@ -76,8 +76,8 @@ def weighted_f1(counts: Counts) -> Values:
 
 
 METRICS = {
-    "ACC": Metric(accuracy, "accuracy: the share of utterances that are right"),
-    "UAR": Metric(unweighted_recall, "mean recall of the classes"),
+    "ACC": Metric(accuracy, "accuracy (= WA): the share of utterances that are right"),
+    "UAR": Metric(unweighted_recall, "mean recall of the classes (= UA)"),
     "UF1": Metric(unweighted_f1, "mean F1 of the classes"),
     "WF1": Metric(weighted_f1, "mean F1 of the classes, weighted by how often each truly occurs"),
 }

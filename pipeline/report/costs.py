@@ -1,14 +1,15 @@
-"""What extraction and training cost: the tables whose numbers vary from run to run."""
+"""What extraction, training and evaluation cost: the tables whose numbers vary from run to run."""
 
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.files import read_json
+from pipeline.report.quantity import quantity
+from pipeline.report.results import first_area, named
 from pipeline.report.table import NOTHING, Cell, Table, count
 
-_HEADER = [
-    "row",
+_TRAINING = [
     "seconds",
     "seconds per model",
     "peak memory of a worker (MiB)",
@@ -17,6 +18,7 @@ _HEADER = [
     "workers",
     "device",
 ]
+_EVALUATION = ["evaluation (s)", "peak memory of its workers (MiB)"]
 
 _EXTRACTION_HEADER = [
     "feature set",
@@ -78,35 +80,64 @@ def _speed(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def cost_table(benchmark: str, files: list[Path]) -> Table:
-    """Seconds and memory of every row of a benchmark.
+def cost_table(scores: dict[str, Any], primary: str, trained: list[Path], evaluated: list[Path]) -> Table:
+    """Seconds and memory of every row of a benchmark, beside what they bought.
 
     Args:
-        benchmark: its name.
-        files: what the train stage wrote, one per method.
+        scores: of the benchmark.
+        primary: metric whose AUILC stands beside the costs.
+        trained: what the train stage wrote, one file per method.
+        evaluated: what the evaluate stage wrote, as far as it is there.
 
     Raises:
         DataError: a file is missing or lacks a value.
     """
     lines, total = [], 0.0
-    for file in files:
-        try:
-            for row, cost in sorted(read_json(file)["rows"].items()):
-                lines.append(_line(row, cost))
-                total += 0.0 if cost["trained_with"] else cost["seconds"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{file}: {error!r}, expected {', '.join(_HEADER[1:])}; train again") from None
+    evaluations = _rows(evaluated, ("seconds", "peak_memory_mib"), "evaluate again")
+    rows = {row["row"]: row for row in scores["rows"]}
+    for name, cost in _rows(trained, _COSTS, "train again").items():
+        area = first_area(rows[name], primary) if name in rows else None
+        bought = NOTHING if area is None else quantity(scores, primary).text(area["mean"])
+        shared = f"the same models as {cost['trained_with']}" if cost["trained_with"] else ""
+        said = named(rows[name]) if name in rows else name
+        lines.append([Cell(said), Cell(bought), *_trained(cost, shared), *_evaluated(evaluations.get(name))])
+        total += 0.0 if cost["trained_with"] else cost["seconds"]
     return Table(
-        f"Training on {benchmark}: {total:.1f} s in all, summed over models (those of several rows once); workers "
-        "train them side by side.",
-        _HEADER,
+        f"Training on {scores['benchmark']}: {total:.1f} s in all, summed over models (those of several rows once); "
+        f"workers train them side by side. AUILC is that of {quantity(scores, primary).said} in the report; evaluation "
+        "is prediction under all masks.",
+        ["row", f"AUILC ({primary})", *_TRAINING, *_EVALUATION],
         lines,
     )
 
 
-def _line(row: str, cost: dict[str, Any]) -> list[Cell]:
+_COSTS = ("trained_with", "seconds", "peak_memory_mib", "models", "epochs", "workers", "device")
+
+
+def _rows(files: list[Path], wanted: tuple[str, ...], fix: str) -> dict[str, dict[str, Any]]:
+    """What files say of rows, by row.
+
+    Raises:
+        DataError: a file is missing or lacks a value.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for file in files:
+        try:
+            for row, cost in sorted(read_json(file)["rows"].items()):
+                found[row] = {name: cost[name] for name in wanted}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{file}: {error!r}, expected {', '.join(wanted)}; {fix}") from None
+    return found
+
+
+def _trained(cost: dict[str, Any], shared: str) -> list[Cell]:
     seconds, models = cost["seconds"], cost["models"]
-    cells = [f"{seconds:.1f}", f"{seconds / max(models, 1):.2f}", f"{cost['peak_memory_mib']:.0f}"]
-    texts = [*cells, count(models), count(cost["epochs"]), str(cost["workers"]), cost["device"]]
-    shared = f"the same models as {cost['trained_with']}" if cost["trained_with"] else ""
-    return [Cell(row, shared), *map(Cell, texts)]
+    texts = [f"{seconds:.1f}", f"{seconds / max(models, 1):.2f}", f"{cost['peak_memory_mib']:.0f}"]
+    texts += [count(models), count(cost["epochs"]), str(cost["workers"]), cost["device"]]
+    return [Cell(texts[0], shared), *map(Cell, texts[1:])]
+
+
+def _evaluated(cost: dict[str, Any] | None) -> list[Cell]:
+    if cost is None:
+        return [Cell(NOTHING)] * len(_EVALUATION)
+    return [Cell(f"{cost['seconds']:.1f}"), Cell(f"{cost['peak_memory_mib']:.0f}")]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.registry import entry_class, load
 from pipeline.report.pages import environment
-from pipeline.report.table import estimate
+from pipeline.report.quantity import Quantity
 
 _ARGUMENT = re.compile(r"^(\w+): ", re.MULTILINE)
 
@@ -113,6 +113,6 @@ def _arguments(options: type) -> dict[str, str]:
 def _score_line(row: str, facts: dict[str, Any]) -> str:
     if facts["not_applicable"]:
         return f"| {row} | not applicable: {facts['not_applicable']} | | | |"
-    cell = estimate(facts["auilc"])
+    cell = Quantity("UAR").estimate(facts["auilc"])
     value = f"{cell.text} {cell.note}".strip()
     return f"| {row} | {facts['regime']} | {facts['parameters']:,} | {facts['macs']:,} | {value} |"

@@ -1,6 +1,6 @@
 """The pages: report.html and report.md, costs.html and costs.md, from scores and costs alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,10 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from pipeline.report import results, setting
-from pipeline.report.curves import figures
+from pipeline.report.breakdowns import diagonal_tables, duration_tables
+from pipeline.report.curves import figure_patterns, figures
+from pipeline.report.published import Figure, published_table
+from pipeline.report.quantity import primary_metric
 from pipeline.report.statistics import statistics_tables
 from pipeline.report.table import Table
 
@@ -23,10 +26,6 @@ COMMANDS = (
 """How the numbers come about again."""
 
 TERMS = (
-    ("ACC (= WA)", "accuracy: the share of utterances that are right"),
-    ("UAR (= UA)", "mean recall of the classes"),
-    ("UF1", "mean F1 of the classes"),
-    ("WF1", "mean F1 of the classes, weighted by how often each truly occurs"),
     (
         "AUILC",
         "area under a metric over missing rates, un-normalised as papers print it; compare it over equal rates only",
@@ -39,7 +38,7 @@ TERMS = (
     ),
     ("Pooled", "per seed, the test predictions of all folds measured together, then the mean over seeds"),
 )
-"""What the words of the report mean."""
+"""What the words of the report mean, beside the metrics, which say so themselves."""
 
 
 def environment(*, escape: bool) -> Environment:
@@ -54,25 +53,31 @@ def environment(*, escape: bool) -> Environment:
     )
 
 
-def report_pages(scores: Sequence[dict[str, Any]], title: str, primary: str) -> tuple[str, str]:
+def report_pages(
+    scores: Sequence[dict[str, Any]],
+    title: str,
+    primary: str,
+    published: Mapping[str, Sequence[Figure]] | None = None,
+) -> tuple[str, str]:
     """The report as (HTML, Markdown); the HTML is self-contained and works offline.
 
     Args:
         scores: of every benchmark, as the score stage writes them; may be empty.
         title: of the report.
-        primary: metric of the first table and plot.
+        primary: metric of the first table and plot, where a benchmark has it.
+        published: by benchmark, what papers print.
     """
     rows = sorted({row["row"] for found in scores for row in found["rows"]})
     lead = f"{len(scores)} benchmark{'s' * (len(scores) != 1)}, {len(rows)} row{'s' * (len(rows) != 1)} of results."
     if not scores:
         lead = "The study names no benchmark, so nothing was scored: add one under `benchmarks` in params.yaml."
+    terms = {name: metric["means"] for found in scores for name, metric in found["measures"].items()}
     values = {
         "title": title,
         "lead": lead,
-        "primary": primary,
         "banners": [banner for found in scores for banner in _banners(found)],
-        "sections": [_section(found, primary) for found in scores],
-        "terms": TERMS,
+        "sections": [_section(found, primary, (published or {}).get(found["benchmark"], ())) for found in scores],
+        "terms": [*terms.items(), *TERMS],
         "commands": COMMANDS,
     }
     # Markup: the library's own source is no text to escape.
@@ -83,7 +88,7 @@ def report_pages(scores: Sequence[dict[str, Any]], title: str, primary: str) -> 
 def report_text(scores: Sequence[dict[str, Any]], primary: str) -> str:
     """The first table of every benchmark for the terminal; says so where there is none."""
     tables = [
-        results.auilc_table(found, primary, pattern, brief=True).plain()
+        results.auilc_table(found, primary_metric(found, primary), pattern, brief=True).plain()
         for found in scores
         for pattern in results.curve_patterns(found)[:1]
     ]
@@ -92,7 +97,7 @@ def report_text(scores: Sequence[dict[str, Any]], primary: str) -> str:
 
 def costs_pages(extracted: Table, trained: Sequence[Table]) -> tuple[str, str]:
     """The page of costs as (HTML, Markdown)."""
-    title = "Time and memory of extraction and training"
+    title = "Time and memory of extraction, training and evaluation"
     lead = "Measured on the machine that did the work; these numbers vary from run to run, and no other artifact does."
     if not trained:
         lead += " The study names no benchmark or no method, so nothing was trained."
@@ -115,19 +120,22 @@ def _banners(scores: dict[str, Any]) -> list[str]:
     return [text for key, text in (("synthetic", synthetic), ("random_weights", random)) if scores[key]]
 
 
-def _section(scores: dict[str, Any], primary: str) -> dict[str, Any]:
-    patterns = results.curve_patterns(scores)
+def _section(scores: dict[str, Any], asked: str, published: Sequence[Figure]) -> dict[str, Any]:
+    patterns, primary = results.curve_patterns(scores), primary_metric(scores, asked)
     return {
         "name": scores["benchmark"],
+        "primary": primary,
         "confidence": f"{100 * scores['confidence']:g}",
         "remark": results.remark(scores),
-        "patterns": patterns,
+        "patterns": figure_patterns(scores),
         "metrics": scores["metrics"],
         "auilc": [results.auilc_table(scores, primary, pattern) for pattern in patterns],
         "curves": [results.curve_table(scores, primary, pattern) for pattern in patterns],
         "figures": figures(scores),
         "statistics": statistics_tables(scores, primary),
-        "sets": results.set_tables(scores, primary),
+        "durations": duration_tables(scores, primary),
+        "published": published_table(scores, primary, published) if published else None,
+        "sets": [*results.set_tables(scores, primary), *diagonal_tables(scores, primary)],
         "confusions": results.confusions(scores, primary),
         "models": setting.model_table(scores, primary),
         "params": setting.row_params(scores, primary),

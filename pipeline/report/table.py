@@ -3,7 +3,7 @@
 import math
 import textwrap
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 NOTHING = "–"
 """What stands where there is no value."""
@@ -59,30 +59,6 @@ class Table:
         said = [f"{row[0].text}: {row[0].note}" for row in self.rows if row[0].note]
         caption = textwrap.wrap(self.caption, max(len(lines[0]), 80))
         return "\n".join([*caption, "", lines[0], "-" * len(lines[0]), *lines[1:], *said])
-
-
-def percent(value: float, digits: int = 2) -> str:
-    """A value of [0, 1] in percent, without the sign.
-
-    >>> percent(0.5)
-    '50.00'
-    """
-    return f"{100 * value:.{digits}f}"
-
-
-def estimate(found: dict[str, Any], digits: int = 2, *, strong: bool = False) -> Cell:
-    """A mean in percent with its interval, where there is one."""
-    interval = "" if found["low"] is None else f"[{percent(found['low'], digits)}, {percent(found['high'], digits)}]"
-    return Cell(percent(found["mean"], digits), interval, strong)
-
-
-def clear_winner(found: list[dict[str, Any]]) -> int | None:
-    """Which of several estimates has an interval above the intervals of all others; None where there is none."""
-    if len(found) < 2 or any(f["low"] is None for f in found):
-        return None
-    best = max(range(len(found)), key=lambda i: float(found[i]["low"]))
-    others = max(float(f["high"]) for i, f in enumerate(found) if i != best)
-    return best if found[best]["low"] > others else None
 
 
 def count(value: int) -> str:

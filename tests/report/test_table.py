@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.report.table import Cell, Table, clear_winner, count, estimate, operations, percent
+from pipeline.report.table import Cell, Table, count, operations
 
 TABLE = Table(
     "Caption.",
@@ -45,20 +45,5 @@ def test_operations_have_three_digits(value: int, text: str) -> None:
     assert operations(value) == text
 
 
-def test_numbers_of_people() -> None:
-    assert (count(1234567), percent(0.12345), percent(0.12345, 1)) == ("1,234,567", "12.35", "12.3")
-
-
-def test_an_estimate_without_interval_has_no_note() -> None:
-    assert estimate({"mean": 0.5, "low": None, "high": None}) == Cell("50.00")
-    assert estimate({"mean": 0.5, "low": 0.4, "high": 0.6}, 1) == Cell("50.0", "[40.0, 60.0]")
-
-
-def test_only_an_interval_above_all_others_wins() -> None:
-    def found(low: float | None, high: float | None) -> dict:
-        return {"low": low, "high": high}
-
-    assert clear_winner([found(0.1, 0.2), found(0.5, 0.6), found(0.3, 0.4)]) == 1
-    assert clear_winner([found(0.1, 0.2), found(0.5, 0.6), found(0.3, 0.55)]) is None
-    assert clear_winner([found(0.1, 0.2)]) is None
-    assert clear_winner([found(0.1, 0.2), found(None, None)]) is None
+def test_counts_have_groups_of_thousands() -> None:
+    assert count(1234567) == "1,234,567"

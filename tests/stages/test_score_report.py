@@ -173,9 +173,15 @@ def test_a_second_run_gives_the_same_bytes(study: Path) -> None:
 def test_costs_do_not_reach_the_report(study: Path) -> None:
     score("b")
     report()
+    evaluated = {"seconds": 1.25, "peak_memory_mib": 321.0, "device": "cpu", "workers": 2}
+    write_json(Path("metrics/costs/b/majority.evaluate.json"), {"rows": {"majority": evaluated}})
     costs()
     before = Path("metrics/report.html").read_bytes()
-    assert "| mlp | 3.0 | 0.75 | 100 | 4 | 40 | 2 | cpu |" in Path("metrics/costs.md").read_text()
+    area = 100 * read("metrics/auilc.json")["b"]["mlp"]["WF1"]
+    assert f"| mlp | {area:.2f} | 3.0 | 0.75 | 100 | 4 | 40 | 2 | cpu | – | – |" in Path("metrics/costs.md").read_text()
+    assert (
+        "| majority | 15.00 | 3.0 | 0.75 | 100 | 4 | 40 | 2 | cpu | 1.2 | 321 |" in Path("metrics/costs.md").read_text()
+    )
     assert (
         "| a | mfcc | 1,300 | 0.500 | 4.0 | 325.0 | 450 | 3 | 1 | 2 | cpu | – | – |"
         in Path("metrics/costs.md").read_text()
@@ -187,13 +193,14 @@ def test_costs_do_not_reach_the_report(study: Path) -> None:
     write_json(Path("metrics/costs/b/mlp.json"), changed)
     costs()
     report()
-    assert "| mlp | 99.0 |" in Path("metrics/costs.md").read_text()
+    assert f"| mlp | {area:.2f} | 99.0 |" in Path("metrics/costs.md").read_text()
     assert Path("metrics/report.html").read_bytes() == before
 
 
 def test_a_cost_that_is_missing_is_named(study: Path) -> None:
+    score("b")
     write_json(Path("metrics/costs/b/mlp.json"), {"rows": {"mlp": {"trained_with": None, "seconds": 1.0}}})
-    with pytest.raises(DataError, match=r"mlp\.json: KeyError\('models'\), expected seconds"):
+    with pytest.raises(DataError, match=r"mlp\.json: KeyError\('peak_memory_mib'\), expected trained_with, seconds"):
         costs()
     Path("metrics/costs/b/mlp.json").unlink()
     with pytest.raises(DataError, match=r"mlp\.json: no such file"):
