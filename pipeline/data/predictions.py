@@ -156,7 +156,7 @@ class PredictionWriter:
         values = np.ascontiguousarray(scores, np.float32)
         if values.ndim != 4 or values.shape[0] != len(conditions) or values.shape[2] != count or not values.size:
             raise DataError(
-                f"{where}: scores have shape {values.shape}, expected ({len(conditions)}, repeats, {count}, outputs)"
+                f"{where}: scores have shape {values.shape}, expected ({len(conditions)}, repeats, {count}, classes)"
             )
         if not np.isfinite(values).all():
             bad = np.argwhere(~np.isfinite(values))[0]

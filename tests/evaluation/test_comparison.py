@@ -94,6 +94,18 @@ def test_a_reference_that_is_no_row_is_refused(compared: dict) -> None:
         statistics(compared, "best", 0.95)
 
 
+def test_an_oracle_is_no_reference_and_is_compared_with_none(compared: dict) -> None:
+    with pytest.raises(
+        ParamsError, match=r"found 'good', a bound that sees test labels, expected .*: fair, none, poor"
+    ):
+        statistics(compared, "good", 0.95, {"good"})
+    found = statistics(compared, "fair", 0.95, {"good"})
+    assert found["good"]["against"] == {}
+    assert found["good"]["bootstrap"] == statistics(compared, "fair", 0.95)["good"]["bootstrap"]
+    test = found["poor"]["against"]["frames"]["UAR"]
+    assert test["t_holm"] == pytest.approx(min(1, 2 * test["t_p"]), abs=1e-5), "of three rows two are tested"
+
+
 def test_calibration_follows_the_rate(compared: dict) -> None:
     points = compared["fair"]["frames"].calibration
     assert [point["condition"] for point in points] == RATES

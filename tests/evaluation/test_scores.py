@@ -9,7 +9,9 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from pipeline.data.predictions import PredictionStore, write_predictions
 from pipeline.errors import DataError
 from pipeline.evaluation.classification import METRICS, classification
+from pipeline.evaluation.comparison import curves
 from pipeline.evaluation.facts import Benchmark
+from pipeline.evaluation.regression import regression
 from pipeline.evaluation.scores import curve_columns, curve_rows, read_runs, score_planted, score_row
 
 RATES = ["0.0", "0.4", "0.8"]
@@ -147,6 +149,41 @@ def test_curves_have_a_line_per_row_and_rate_and_leave_out_rows_without_a_curve(
     assert [(line["row"], line["rate"]) for line in table] == [("m", rate) for rate in RATES]
     assert all(set(line) == set(curve_columns(classification(3))) for line in table)
     assert all(line["WF1_low"] <= line["WF1"] <= line["WF1_high"] for line in table)
+
+
+def test_the_last_column_of_the_curves_is_the_main_metric() -> None:
+    for measures in (classification(3), regression(0.0)):
+        assert curve_columns(measures)[-1] == measures.main
+        assert len(curve_columns(measures)) == 2 + 3 * len(measures.metrics)
+
+
+def test_a_regression_is_scored_like_a_classification_with_its_own_metrics(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    true = {"one": random.normal(size=30), "two": random.normal(size=20)}
+    with write_predictions(tmp_path / "m.h5") as writer:
+        for fold, values in true.items():
+            writer.fold(fold, [f"{fold}{i}" for i in range(len(values))], values)
+        writer.row("m", parameters=0, macs=0, regime="complete", params={})
+        for fold, values in true.items():
+            guess = values + random.normal(size=(2, 2, len(values)))
+            guess[1] = 0.5
+            writer.add("m", fold, 1, "frames", ["0.0", "0.5"], guess[..., None])
+    with PredictionStore(tmp_path / "m.h5") as store:
+        row = score_row(store, store.rows[0], regression(0.0), 0.95)
+        speakers = {utt_id: utt_id[-1] for fold in store.folds for utt_id in fold.utt_ids}
+        curve = curves(store, store.rows[0], regression(0.0), 0.95, speakers)["frames"]
+        guesses = [store.scores("m", fold, 1, "frames")[1][0, :, :, 0] for fold in true]
+    values = np.concatenate(list(true.values()))
+    pooled = [np.abs(repeat - values).mean() for repeat in np.concatenate(guesses, axis=-1)]
+    first, last = row["patterns"]["frames"]["conditions"]
+    assert first["metrics"]["MAE"]["pooled"] == pytest.approx(np.mean(pooled), abs=1e-6)
+    assert first["metrics"]["Corr"]["mean"] > 0 == last["metrics"]["Corr"]["mean"]
+    assert "confusion" not in first
+    assert row["degenerate"] == {"frames": {"0.5": 1.0}}
+    area = row["auilc"]["frames"]["metrics"]["MAE"]
+    assert area["direction"] == "lower"
+    assert curve.intervals["MAE"][0] < area["area"]["pooled"] < curve.intervals["MAE"][1]
+    assert curve.calibration == []
 
 
 def planted_benchmark(rows: list[dict[str, str]]) -> Benchmark:

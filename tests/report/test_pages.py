@@ -73,6 +73,38 @@ def test_the_auilc_table_says_what_was_measured_on_what(scores: dict) -> None:
     assert table.rows[4][0] == ("absent", "not applicable: it needs raw waveforms", False)
 
 
+def test_an_oracle_stands_last_is_marked_and_never_wins(scores: dict) -> None:
+    next(row for row in scores["rows"] if row["row"] == "good")["oracle"] = True
+    table = auilc_table(scores, "UAR", "frames")
+    assert [row[0].text for row in table.rows][-1] == "good (oracle)"
+    assert not any(cell.strong for cell in table.rows[-1])
+    assert "Oracles see test labels" in table.caption
+    assert curve_table(scores, "UAR", "frames").rows[-1][0].text == "good (oracle)"
+    assert set(auilc_summary([scores])["demo"]) == {"good (oracle)", "fair", "fair:b", "majority"}
+    lines = {trace["name"]: trace for trace in figures(scores)["frames|UAR"]["data"] if trace.get("name")}
+    assert lines["good (oracle)"]["mode"] == "lines"
+    assert not any(
+        row["row"] == "good" and "(oracle)" not in name for row in scores["rows"] for name in lines if "good" in name
+    )
+    assert setting.model_table(scores, "UAR").rows[-1][0].text == "good (oracle)"
+
+
+def test_the_best_of_the_others_is_bold_where_an_oracle_is_better(scores: dict) -> None:
+    for row in scores["rows"]:
+        row["oracle"] = row["row"] == "good"
+    area = next(row for row in scores["rows"] if row["row"] == "fair")["auilc"]["frames"]["metrics"]["UAR"]["area"]
+    area |= {"mean": 0.8, "low": 0.79, "high": 0.81}
+    strong = {row[0].text: row[2].strong for row in auilc_table(scores, "UAR", "frames").rows}
+    assert strong == {"fair": True, "fair:b": False, "majority": False, "absent": False, "good (oracle)": False}
+
+
+def test_models_and_epochs_stand_beside_the_regime(scores: dict) -> None:
+    scores["rows"][1] |= {"models": 40, "epochs": 1200}
+    table = setting.model_table(scores, "UAR")
+    assert table.header[-3:] == ["regime", "models", "epochs"]
+    assert [cell.text for cell in table.rows[0][-3:]] == ["dynamic", "40", "1,200"]
+
+
 def test_real_data_are_not_called_synthetic_and_random_weights_are_named(scores: dict) -> None:
     real = scores | {"synthetic": False}
     assert "Synthetic" not in auilc_table(real, "UAR", "frames").caption

@@ -157,6 +157,58 @@ def test_a_study_is_scored_and_reported(study: Path, capsys: pytest.CaptureFixtu
     assert "A small study" in Path("metrics/report.html").read_text()
 
 
+def test_a_regression_is_scored_and_reported_beside_a_classification(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = {utt_id: 1.0 + i % 5 for i, utt_id in enumerate(UTTERANCES)}
+    rows = read_csv(Path("data/benchmarks/b/labels.csv"))
+    kept = [c for c in rows[0] if not c.startswith("planted_") and c != "label_index"]
+    lines = [{name: row[name] for name in kept} | {"value": values[row["utt_id"]]} for row in rows]
+    write_csv(Path("data/benchmarks/r/labels.csv"), [*kept, "value"], lines)
+    task = read("data/benchmarks/b/task.json")
+    write_json(Path("data/benchmarks/r/task.json"), task | {"kind": "regression", "labels": [], "positive_from": 3.0})
+    write_json(Path("data/benchmarks/r/folds.json"), read("data/benchmarks/b/folds.json"))
+    random = np.random.default_rng(0)
+    for method, noise in (("mlp", 0.5), ("majority", 0.0)):
+        with write_predictions(Path(f"data/predictions/r/{method}.h5")) as writer:
+            for fold, ids in TEST.items():
+                writer.fold(fold, ids, np.float32([values[u] for u in ids]))
+            writer.row(method, parameters=1, macs=1, regime="complete", params={}, models=4, epochs=7)
+            for fold, ids in TEST.items():
+                true = np.array([values[u] for u in ids])
+                for seed in (1, 2):
+                    guess = (
+                        true + random.normal(size=(4, 2, len(ids))) * noise if noise else np.full((4, 2, len(ids)), 3.3)
+                    )
+                    writer.add(method, fold, seed, "frames", RATES, guess[..., None])
+        write_json(Path(f"metrics/costs/r/{method}.json"), read(f"metrics/costs/b/{method}.json"))
+    write_params(BENCHMARK + BENCHMARK.replace("  b:", "  r:"))
+    for benchmark in ("b", "r"):
+        score(benchmark)
+    report()
+    costs()
+    scores = read("metrics/scores/r.json")
+    assert (scores["kind"], scores["main"], scores["classes"]) == ("regression", "MAE", {})
+    assert scores["values"]["positive"] == 0.5
+    majority, mlp = scores["rows"]
+    assert majority["degenerate"]["frames"] == dict.fromkeys(RATES, 1.0)
+    assert majority["auilc"]["frames"]["metrics"]["Corr"]["area"]["mean"] == 0
+    assert mlp["auilc"]["frames"]["metrics"]["MAE"]["area"]["mean"] < 0.5
+    assert set(read("metrics/auilc.json")["r"]["mlp"]) == {"MAE", "Corr", "ACC2", "F1", "ACC2_non0", "F1_non0"}
+    assert read_csv(Path("metrics/curves/r.csv"))[0].keys() >= {"row", "rate", "MAE", "MAE_low", "F1_non0_high"}
+    assert list(read_csv(Path("metrics/curves/r.csv"))[0])[-1] == "MAE"
+    markdown = Path("metrics/report.md").read_text()
+    assert "- Values: 1 to 5, mean 2.750" in markdown
+    assert "MAE (lower is better) on r over missing rates" in markdown
+    assert "majority is degenerate" not in markdown, "the floor is constant by design"
+    order = markdown[markdown.index("## Benchmark r") :]
+    assert order.index("| mlp |") < order.index("| majority |"), "the smaller error comes first"
+    assert "Calibration on b" in markdown
+    assert "Calibration on r" not in markdown
+    assert "AUILC (MAE)" in Path("metrics/costs.md").read_text()
+    assert "less is better" in capsys.readouterr().out.replace("\n", " ")
+
+
 def test_a_second_run_gives_the_same_bytes(study: Path) -> None:
     def run() -> dict[str, bytes]:
         score("b")
