@@ -8,6 +8,7 @@ from pipeline.files import read_json, write_json, write_text
 from pipeline.params import load_params
 from pipeline.registry import names
 from pipeline.report.documents import extractor_section, extractors_page, method_section, methods_page
+from pipeline.report.results import named
 
 METHODS = Path("docs/methods.md")
 SCORES = Path("docs/method_scores.json")
@@ -21,7 +22,7 @@ def document() -> None:
     Where the study is `demo_all` and has been run, its scores are kept first, in docs/method_scores.json.
     """
     if load_params() == load_params(paths.STUDIES / "demo_all.yaml"):
-        write_json(SCORES, {row["row"]: _brief(row) for row in read_json(paths.scores("demo"))["rows"]})
+        write_json(SCORES, {named(row): _brief(row) for row in read_json(paths.scores("demo"))["rows"]})
     scores = read_json(SCORES)
     sections = [
         method_section(name, {row: s for row, s in scores.items() if row.split(":")[0] == name})

@@ -48,7 +48,7 @@ def diagonal_tables(scores: dict[str, Any], primary: str) -> list[Table]:
     """Accuracy along the diagonal with two kinds of interval, and how it comes about; none where nobody has it."""
     names = diagonal(scores)
     rows = [row for row in ordered(scores, primary) if "bernoulli" in row["patterns"] and row["decomposition"]]
-    return [_accuracy(scores, rows, names), _decomposition(scores, rows)] if rows and names else []
+    return [_accuracy(scores, rows, names), _decomposition(scores, rows, names)] if rows and names else []
 
 
 def _accuracy(scores: dict[str, Any], rows: list[dict[str, Any]], names: dict[str, float]) -> Table:
@@ -75,26 +75,23 @@ def _both_intervals(found: dict[str, Any]) -> Cell:
     return Cell(f"{cell.text} ±{share.text(half)}", cell.note)
 
 
-def _decomposition(scores: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
+def _decomposition(scores: dict[str, Any], rows: list[dict[str, Any]], names: dict[str, float]) -> Table:
     kinds = sorted({part["missing"] for row in rows for c in row["decomposition"] for part in c["parts"]})
     lines = []
     for row in rows:
-        for condition in row["decomposition"]:
-            parts = {part["missing"]: part for part in condition["parts"]}
+        known = {c["condition"]: c["parts"] for c in row["decomposition"]}
+        for name, chance in names.items():
+            parts = {part["missing"]: part for part in known[name]}
             total = sum(part["n"] for part in parts.values())
             right = sum(part["hits"] for part in parts.values())
             cells = [_part(parts[kind], total) if kind in parts else Cell(NOTHING) for kind in kinds]
-            lines.append(
-                [Cell(f"{named(row)} at {condition['condition']}"), Cell(f"{100 * right / total:.2f}"), *cells]
-            )
+            lines.append([Cell(f"{named(row)} at {chance:g}"), Cell(f"{100 * right / total:.2f}"), *cells])
     caption = (
         f"Where that accuracy comes from on {scores['benchmark']}: ACC in % of all predictions of all runs together, "
         "then of those whose utterance lost none, one, two of its modalities, and their share. ACC is the sum of share "
         f"x accuracy. {bounds(rows)} {remark(scores)}"
     )
-    return Table(
-        " ".join(caption.split()), ["row and text/audio/vision", "ACC", *(_PARTS[kind] for kind in kinds)], lines
-    )
+    return Table(" ".join(caption.split()), ["row and probability", "ACC", *(_PARTS[kind] for kind in kinds)], lines)
 
 
 def _part(part: dict[str, Any], total: int) -> Cell:

@@ -50,12 +50,17 @@ def remark(scores: dict[str, Any]) -> str:
 
 
 def ordered(scores: dict[str, Any], primary: str) -> list[dict[str, Any]]:
-    """Rows from the best AUILC of the primary metric on the first curve they have, then by name; oracles last."""
+    """Rows from the best AUILC of the primary metric on the first curve they have, then by name; oracles last.
+
+    Where the study has no curve, the mean over the conditions of its first pattern decides.
+    """
     sign = 1 if quantity(scores, primary).lower else -1
 
     def key(row: dict[str, Any]) -> tuple[bool, float, str]:
         area = first_area(row, primary)
-        return bool(row["oracle"]), float("inf") if area is None else sign * area["mean"], str(row["row"])
+        found = [row["patterns"][p]["conditions"] for p in PATTERN_WORDS if p in row["patterns"]]
+        means = [area["mean"]] if area else [c["metrics"][primary]["mean"] for c in (found[0] if found else ())]
+        return bool(row["oracle"]), sign * sum(means) / len(means) if means else float("inf"), str(row["row"])
 
     return sorted(scores["rows"], key=key)
 

@@ -9,6 +9,7 @@ import pytest
 from pipeline.report.breakdowns import diagonal, diagonal_tables, duration_tables
 from pipeline.report.curves import figure_patterns, figures
 from pipeline.report.pages import report_pages
+from pipeline.report.results import ordered
 
 CONDITIONS = ["0.0/1.0/1.0", "0.0/0.0/0.0", "0.0/0.5/0.5", "0.0/0.5/0.0"]
 
@@ -73,8 +74,8 @@ def test_the_diagonal_shows_the_t_interval_and_that_of_the_report(apart: dict) -
 
 def test_parts_have_share_and_accuracy_and_add_up(apart: dict) -> None:
     _, parts = diagonal_tables(apart, "UAR")
-    assert parts.header == ["row and text/audio/vision", "ACC", "complete", "one missing", "two missing"]
-    line = next(line for line in parts.rows if line[0].text == "fair at 0.0/0.5/0.5")
+    assert parts.header == ["row and probability", "ACC", "complete", "one missing", "two missing"]
+    line = next(line for line in parts.rows if line[0].text == "fair at 0.5")
     assert [cell.text for cell in line[1:]] == ["60.00", "90.00", "40.00", "15.00"]
     assert [cell.note for cell in line[2:]] == ["of 50.0 %", "of 30.0 %", "of 20.0 %"]
     assert 0.5 * 90 + 0.3 * 40 + 0.2 * 15 == 60
@@ -83,6 +84,16 @@ def test_parts_have_share_and_accuracy_and_add_up(apart: dict) -> None:
 def test_scores_without_such_a_pattern_have_no_diagonal(scores: dict) -> None:
     assert diagonal_tables(scores, "UAR") == []
     assert figure_patterns(scores) == ["frames", "bursts"]
+
+
+def test_without_a_curve_the_mean_over_conditions_orders_the_rows(apart: dict) -> None:
+    for row in apart["rows"]:
+        row["auilc"] = row["degenerate"] = {}
+        row["patterns"] = {name: found for name, found in row["patterns"].items() if name == "bernoulli"}
+    assert [row["row"] for row in ordered(apart, "ACC")] == ["fair", "majority", "absent", "good", "fair:b"]
+    html, markdown = report_pages([apart], "T", "ACC")
+    assert "bernoulli|ACC" in html
+    assert "### Whole modalities missing" in markdown
 
 
 def test_durations_name_share_and_number_and_leave_empty_ranges_empty(apart: dict) -> None:

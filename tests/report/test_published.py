@@ -59,6 +59,7 @@ def test_committed_numbers_are_those_of_the_papers() -> None:
     assert value("mct_hfr_iemocap", "mct_hfr", "AUILC", "UAR") == "68.06"
     assert value("mct_hfr_msp_improv", "mct_hfr:one_to_one", "0.0", "WF1") == "70.34"
     assert value("reconstruction_ravdess", "mlp:vae", "0.0/0.5/0.5", "ACC") == "62.28"
+    assert value("reconstruction_ravdess", "mlp:class_mean", "0.0/0.25/0.25", "ACC") == "93.97"
     assert value("reconstruction_mosi2", "mlp", "0.0/1.0/1.0", "ACC") == "47.68"
 
 
