@@ -171,6 +171,10 @@ def test_predictions_are_those_of_the_models_under_the_masks(benchmark: Path) ->
         assert [info.row for info in store.rows] == ["mlp", "mlp:mean"]
         assert store.rows[0].parameters == 14 + 7 * 4 + 4 + 4 * 2 + 2
         assert store.rows[1].params["filler"] == "mean"
+        known = read_json(paths.costs("tiny", "mlp"))["rows"]
+        for info in store.rows:
+            assert (info.models, info.epochs) == (known[info.row]["models"], known[info.row]["epochs"])
+            assert info.models > 0 < info.epochs
         assert [fold.name for fold in store.folds] == ["ses1", "ses2", "ses3", "ses4"]
         for variant in rows:
             folder = paths.models("tiny", "mlp") / variant.folder / "ses3"
