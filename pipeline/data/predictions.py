@@ -32,6 +32,7 @@ class RowInfo:
         macs: multiply-accumulate operations of one prediction.
         regime: what the method was trained on.
         params: its validated parameters, JSON values.
+        oracle: a bound that sees test labels; it is shown apart and never competes.
         not_applicable: why the benchmark cannot give what the method needs, else None.
     """
 
@@ -40,6 +41,7 @@ class RowInfo:
     macs: int = 0
     regime: str = ""
     params: dict[str, Any] = field(default_factory=dict)
+    oracle: bool = False
     not_applicable: str | None = None
 
 
@@ -94,7 +96,9 @@ class PredictionWriter:
         group.create_dataset("labels", data=np.asarray(labels, np.int64), fletcher32=True, chunks=(len(utt_ids),))
         self._folds[name] = (len(self._folds), len(utt_ids))
 
-    def row(self, row: str, *, parameters: int, macs: int, regime: str, params: dict[str, Any]) -> None:
+    def row(
+        self, row: str, *, parameters: int, macs: int, regime: str, params: dict[str, Any], oracle: bool = False
+    ) -> None:
         """Declare a row, once, before its scores; nothing that varies from run to run.
 
         Args:
@@ -103,8 +107,10 @@ class PredictionWriter:
             macs: multiply-accumulate operations of one prediction.
             regime: what the method was trained on.
             params: JSON values.
+            oracle: it sees test labels.
         """
-        self._declare(row, {"parameters": int(parameters), "macs": int(macs), "regime": regime, "params": params})
+        facts = {"parameters": int(parameters), "macs": int(macs), "regime": regime, "params": params}
+        self._declare(row, {**facts, "oracle": oracle})
 
     def not_applicable(self, row: str, reason: str) -> None:
         """Declare a row that the benchmark cannot have, and why."""
