@@ -28,8 +28,9 @@ def train(benchmark: str, method: str) -> None:
         texts = find_text_extractor(folder, possible, locations)
         trainings = list(training_jobs(folder, possible, seeds, words, scratch, rates, texts))
         fillers = filler_jobs(trainings)
-        _run(method, [*trainings, *(job for job in fillers if not job.trained)], "models")
-        _run(method, [job for job in fillers if job.trained], "fillers")
+        _run(method, [*trainings, *(job for job in fillers if not job.trained)])
+        if any(job.trained for job in fillers):
+            _run(method, [job for job in fillers if job.trained])
         jobs = [*trainings, *fillers]
         with atomic(paths.models(benchmark, method)) as target:
             gather_models(jobs, refused, target)
@@ -37,13 +38,13 @@ def train(benchmark: str, method: str) -> None:
         forget_others(scratch, jobs)
 
 
-def _run(method: str, jobs: list[TrainingJob], what: str) -> None:
+def _run(method: str, jobs: list[TrainingJob]) -> None:
     """Do what is not done yet."""
     unique = {job.key: job for job in jobs}
     waiting = [job for job in unique.values() if not job.finished]
     if len(waiting) < len(unique):
         print(f"{method}: {len(unique) - len(waiting)} of {len(unique)} trainings are already done")
-    for _ in track(run_jobs(train_one, waiting, jobs_at_once()), f"train {method}", what, len(waiting)):
+    for _ in track(run_jobs(train_one, waiting, jobs_at_once()), f"train {method}", "models", len(waiting)):
         pass
 
 

@@ -39,6 +39,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+PARTS = ("", ".filler")
+
+
 @pytest.fixture
 def benchmark(workplace: Path) -> Path:
     """A working folder with the tiny benchmark and its masks."""
@@ -52,7 +55,7 @@ def test_there_is_one_model_per_row_fold_and_seed(benchmark: Path) -> None:
     names = set(contents(paths.models("tiny", "mlp")))
     models = {f"{row}/ses{k}/{seed}" for row in ("base", "mean") for k in (1, 2, 3, 4) for seed in (1, 2)}
     assert names == {
-        *(f"{model}.{kind}" for model in models for kind in ("safetensors", "json")),
+        *(f"{model}{part}.{kind}" for model in models for part in PARTS for kind in ("safetensors", "json")),
         "base/facts.json",
         "mean/facts.json",
     }
@@ -66,7 +69,8 @@ def test_variants_of_one_training_share_its_weights(benchmark: Path) -> None:
     found = contents(paths.models("tiny", "mlp"))
     assert found["base/ses1/1.safetensors"] == found["mean/ses1/1.safetensors"]
     assert found["base/ses1/1.safetensors"] != found["base/ses1/2.safetensors"]
-    assert len(list(SCRATCH.glob("*.safetensors"))) == 8
+    assert found["base/ses1/1.filler.safetensors"] != found["mean/ses1/1.filler.safetensors"]
+    assert len(list(SCRATCH.glob("*.safetensors"))) == 8 + 2 * 8  # and a filler for each of two rows
 
 
 def test_the_number_of_workers_changes_no_byte(benchmark: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +92,7 @@ def test_a_second_run_trains_nothing_and_gives_the_same_bytes(
     monkeypatch.setattr(jobs, "build", lambda *_: pytest.fail("trained again"))
     train("tiny", "mlp")
     assert contents(paths.models("tiny", "mlp")) == before
-    assert "mlp: 8 of 8 trainings are already done" in capsys.readouterr().out
+    assert "mlp: 24 of 24 trainings are already done" in capsys.readouterr().out
 
 
 def test_a_changed_variant_trains_alone_and_its_earlier_results_are_forgotten(
@@ -99,13 +103,13 @@ def test_a_changed_variant_trains_alone_and_its_earlier_results_are_forgotten(
     write_params(study, paths.PARAMS)
     train("tiny", "mlp")
     before = {path.name: path.stat().st_mtime_ns for path in SCRATCH.glob("*.json")}
-    assert len(before) == 16
+    assert len(before) == 16 + 16
     variants_of["wide"] = {"hidden": [7]}
     write_params(study, paths.PARAMS)
     train("tiny", "mlp")
     after = {path.name: path.stat().st_mtime_ns for path in SCRATCH.glob("*.json")}
-    assert len(after) == 16
-    assert len(set(before.items()) & set(after.items())) == 8
+    assert len(after) == 16 + 16
+    assert len(set(before.items()) & set(after.items())) == 8 + 16  # fillers do not depend on the classifier
 
 
 @pytest.mark.slow
@@ -130,7 +134,7 @@ def test_a_killed_training_goes_on_where_it_was_and_ends_in_the_same_bytes(
     train("tiny", "mlp")
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     resumed = contents(paths.models("tiny", "mlp"))
-    assert sorted(path.suffix for path in SCRATCH.iterdir()) == ["", *[".json"] * 8, *[".safetensors"] * 8]
+    assert sorted(path.suffix for path in SCRATCH.iterdir()) == ["", *[".json"] * 24, *[".safetensors"] * 24]
 
     monkeypatch.setenv("LACUNA_SCRATCH", "fresh")
     train("tiny", "mlp")
@@ -148,7 +152,7 @@ def test_a_failure_leaves_the_earlier_models(
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stages.train.shutil.copyfile", fail)
+    monkeypatch.setattr("pipeline.training.results.shutil.copyfile", fail)
     with pytest.raises(KeyboardInterrupt):
         train("tiny", "mlp")
     assert contents(paths.models("tiny", "mlp")) == before
@@ -322,7 +326,9 @@ def test_one_to_one_has_a_model_per_rate_and_at_rate_0_is_complete_training(
     train("tiny", "mlp")
     folder = paths.models("tiny", "mlp")
     names = {path.name for path in (folder / "each" / "ses1").glob("*.safetensors")}
-    assert names == {f"{seed}@{rate}.safetensors" for seed in (1, 2) for rate in (0.0, 0.5, 0.9)}
+    assert names == {
+        f"{seed}@{rate}{part}.safetensors" for seed in (1, 2) for rate in (0.0, 0.5, 0.9) for part in PARTS
+    }
     complete = (folder / "base" / "ses1" / "1.safetensors").read_bytes()
     assert (folder / "each" / "ses1" / "1@0.0.safetensors").read_bytes() == complete
     assert (folder / "each" / "ses1" / "1@0.5.safetensors").read_bytes() != complete
