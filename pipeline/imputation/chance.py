@@ -68,7 +68,7 @@ class Chance:
 def mix(x: Tensor) -> Tensor:
     """SplitMix64's finaliser of int64 bits; a bijection.
 
-    >>> [int(mix(torch.tensor(1234567 + i * _GAMMA))) for i in (1, 2)]
+    >>> [int(mix(1234567 + torch.tensor(i) * _GAMMA)) for i in (1, 2)]
     [6457827717110365317, 3203168211198807973]
     """
     for shift, multiplier in _MULTIPLIERS:
