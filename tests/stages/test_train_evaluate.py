@@ -378,3 +378,58 @@ def test_one_to_one_without_rates_is_refused(
     write_params(study, benchmark / "params.yaml")
     with pytest.raises(ParamsError, match=r"training\.rates: empty, but mlp:each trains one_to_one"):
         train("tiny", "mlp")
+
+
+FILLERS: dict[str, Any] = {
+    "vae": {"filler": "vae", "vae": {"latent": 2, "hidden": 4, "epochs": 4}},
+    "class_mean": {"filler": "class_mean"},
+}
+
+
+def test_an_oracle_sees_the_test_part_in_evaluate_and_is_marked(
+    benchmark: Path, study: dict[str, Any], write_params: Callable[[Any, Path], Path]
+) -> None:
+    study["methods"]["mlp"]["variants"] = FILLERS
+    write_params(study, paths.PARAMS)
+    train("tiny", "mlp")
+    evaluate("tiny", "mlp")
+    with PredictionStore(paths.predictions("tiny", "mlp")) as store:
+        assert {info.row: info.oracle for info in store.rows} == {
+            "mlp": False, "mlp:vae": False, "mlp:class_mean": True,
+        }  # fmt: skip
+        parameters = {info.row: info.parameters for info in store.rows}
+        scores = {row: store.scores(row, "ses1", 1, "modalities")[1] for row in parameters}
+        complete = store.scores("mlp", "ses1", 1, "modalities")[0].index("tav")
+    assert parameters["mlp:class_mean"] == parameters["mlp"]
+    fitted = read_json(paths.models("tiny", "mlp") / "vae/ses1/1.filler.json")
+    assert parameters["mlp:vae"] == parameters["mlp"] + fitted["parameters"]
+    data = load_dataset(paths.benchmark("tiny"))
+    tested = data.positions(read_json(paths.benchmark("tiny") / "folds.json")["folds"][0]["test"])
+    whole = torch.stack([column.lengths > 0 for column in data.columns.values()]).all(0)[tested].numpy()
+    assert 0 < whole.sum()
+    for found in scores.values():
+        np.testing.assert_allclose(found[complete][0][whole], scores["mlp"][complete][0][whole], atol=1e-6)
+    assert not np.allclose(scores["mlp:class_mean"], scores["mlp"])
+
+
+def test_a_filler_whose_fit_was_killed_is_fitted_again_to_the_same_bytes_and_alone(
+    benchmark: Path, study: dict[str, Any], write_params: Callable[[Any, Path], Path]
+) -> None:
+    study["methods"]["mlp"]["variants"] = FILLERS
+    write_params(study, paths.PARAMS)
+    train("tiny", "mlp")
+    before = contents(paths.models("tiny", "mlp"))
+    vae = [path for path in SCRATCH.glob("*.json") if "losses" in read_json(path)["history"]]
+    assert len(vae) == 8
+    vae[0].unlink()  # the record is written last, so a killed fit has none
+    others = {path: path.stat().st_mtime_ns for path in SCRATCH.glob("*.json")}
+    train("tiny", "mlp")
+    assert contents(paths.models("tiny", "mlp")) == before
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+
+
+def test_a_filler_file_that_is_gone_is_refused(benchmark: Path) -> None:
+    train("tiny", "mlp")
+    (paths.models("tiny", "mlp") / "mean/ses2/1.filler.safetensors").unlink()
+    with pytest.raises(DataError, match=r"1\.filler\.safetensors.*dvc repro"):
+        evaluate("tiny", "mlp")
