@@ -406,7 +406,7 @@ def test_an_oracle_sees_the_test_part_in_evaluate_and_is_marked(
     data = load_dataset(paths.benchmark("tiny"))
     tested = data.positions(read_json(paths.benchmark("tiny") / "folds.json")["folds"][0]["test"])
     whole = torch.stack([column.lengths > 0 for column in data.columns.values()]).all(0)[tested].numpy()
-    assert 0 < whole.sum()
+    assert whole.sum() > 0
     for found in scores.values():
         np.testing.assert_allclose(found[complete][0][whole], scores["mlp"][complete][0][whole], atol=1e-6)
     assert not np.allclose(scores["mlp:class_mean"], scores["mlp"])
