@@ -8,9 +8,9 @@ from pipeline.files import atomic, write_json
 from pipeline.methods.protocol import variants
 from pipeline.params import load_params
 from pipeline.progress import track
-from pipeline.training.text_extractor import find_text_extractor
 from pipeline.training.jobs import TrainingJob, filler_jobs, refusal, train_one, training_jobs
 from pipeline.training.results import costs, forget_others, gather_models
+from pipeline.training.text_extractor import find_text_extractor
 
 
 def train(benchmark: str, method: str) -> None:
