@@ -58,7 +58,8 @@ def evaluate(benchmark: str, method: str) -> None:
             if "not_applicable" in known:
                 writer.not_applicable(row.row, known["not_applicable"])
             else:
-                writer.row(row.row, **known, regime=row.params.regime, params=row.params.model_dump(mode="json"))
+                params_of = row.params.model_dump(mode="json")
+                writer.row(row.row, **known, regime=row.params.regime, params=params_of, oracle=row.params.oracle)
         results = track(run_jobs(predict_one, jobs, jobs_at_once()), f"evaluate {method}", "models", len(jobs))
         for job, result in zip(jobs, results, strict=True):
             for pattern, scores in sorted(load_file(result).items()):

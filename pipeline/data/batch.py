@@ -27,6 +27,7 @@ class Batch:
         index: `(B,)` int64, rows of the dataset.
         complete: features before masking; in training only, else None.
         reencoded: modalities whose texts were encoded anew without what was dropped (`text_missing: unk`).
+        keys: `(B,)` int64, hashes of the utterances' ids, for chance that belongs to an utterance; or None.
     """
 
     features: Features
@@ -37,6 +38,7 @@ class Batch:
     index: Tensor
     complete: Features | None = None
     reencoded: frozenset[str] = frozenset()
+    keys: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Zero what is not observed."""

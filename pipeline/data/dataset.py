@@ -1,6 +1,7 @@
 """Dataset: a benchmark packed once into flat tensors on the device; an epoch does no I/O and no per-item Python."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipeline.data.store import FeatureStore
 from pipeline.data.task import Task
 from pipeline.errors import DataError
 from pipeline.files import read_csv, read_json
+from pipeline.seeding import stream_seed
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,11 @@ class Dataset:
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self.labels.device
+
+    @cached_property
+    def keys(self) -> Tensor:
+        """`(N,)` int64: what names an utterance wherever it stands, a hash of its id."""
+        return torch.tensor([stream_seed(utt_id) for utt_id in self.ids], dtype=torch.int64, device=self.device)
 
     def to(self, device: torch.device) -> "Dataset":
         """Move everything to a device."""
@@ -154,6 +161,7 @@ class Dataset:
             index,
             complete=features if complete else None,
             reencoded=frozenset(filled),
+            keys=self.keys[index],
         )
 
 

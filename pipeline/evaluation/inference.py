@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +15,17 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from torch import Tensor
 
+from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
 from pipeline.data.scaling import Scaler
 from pipeline.errors import DataError, ParamsError
 from pipeline.execution.device import compute_device, start_computing
 from pipeline.files import atomic, sha256
-from pipeline.methods.protocol import Method, Spec, Variant, build
+from pipeline.methods.protocol import Method, Output, Spec, Variant, build
 from pipeline.missing.masks import MaskBank, Masks
 from pipeline.missing.patterns import Keep
 from pipeline.training.batches import total_lengths
-from pipeline.training.jobs import benchmark_dataset, benchmark_fingerprint
+from pipeline.training.jobs import FILLER, benchmark_dataset, benchmark_fingerprint
 from pipeline.training.text_extractor import TextExtractor, with_missing_text
 
 _STEPS = 16_384
@@ -58,14 +59,18 @@ class PredictionJob:
     @property
     def result(self) -> Path:
         """Where the scores wait, named by the hash of all that they depend on."""
-        modules = "pipeline.evaluation.inference", f"pipeline.methods.{self.variant.method}"
+        modules = ["pipeline.evaluation.inference", f"pipeline.methods.{self.variant.method}"]
+        modules += filter(None, [self.variant.params.filler_module])
         parts = [
             benchmark_fingerprint(self.folder, *modules),
             self.variant.method,
             self.variant.params.model_dump(mode="json"),
             self.fold["name"],
             self.fold["test"],
-            [(variant.params.model_dump(mode="json"), sha256(path)) for variant, path in self.models],
+            [
+                (variant.params.model_dump(mode="json"), [sha256(file) for file in model_files(path, variant)])
+                for variant, path in self.models
+            ],
             sha256(self.bank),
             compute_device().type,
         ]
@@ -99,13 +104,32 @@ def predict_one(job: PredictionJob) -> Path:
         if method.network is not None:
             method.network.to(device)
         parts = [_conditions(pattern, places) for pattern, places in zip(masks, own, strict=True)]
-        found = predict_masked(method, scaler.apply(test).to(device), parts)
+        tested = scaler.apply(test).to(device)
+        found = predict_masked(_SeesTest(method, tested) if variant.params.oracle else method, tested, parts)
         for pattern, places, whole, part in zip(patterns, own, masks, found, strict=True):
             every = scores.setdefault(pattern, np.full((len(whole.conditions), *part.shape[1:]), np.nan, np.float32))
             every[places] = part
     with atomic(result) as temporary:
         save_file(scores, temporary)
     return result
+
+
+class Predicts(Protocol):
+    """What is asked of a trained method here."""
+
+    def predict(self, batch: Batch) -> Output:
+        """As `Method.predict`."""
+
+
+class _SeesTest:
+    """An oracle with the test part at hand: this is the one place that gives it."""
+
+    def __init__(self, oracle: Any, test: Dataset) -> None:
+        self._oracle, self._test = oracle, test
+
+    def predict(self, batch: Batch) -> Output:
+        output: Output = self._oracle.predict(batch, self._test)
+        return output
 
 
 def _own(conditions: list[str], models: Sequence[tuple[Variant, Path]], number: int, pattern: str) -> list[int]:
@@ -142,24 +166,32 @@ def _conditions(masks: Masks, places: list[int]) -> Masks:
     return Masks(masks.utt_ids, [masks.conditions[place] for place in places], keep)
 
 
+def model_files(path: Path, variant: Variant) -> list[Path]:
+    """The file of a model's weights, and that of its filler where it has one: `SEED.filler.safetensors` beside it."""
+    filler = path.with_name(f"{path.stem}.{FILLER}{path.suffix}")
+    return [path] if variant.params.filler_fit is None else [path, filler]
+
+
 def load_method(path: Path, variant: Variant, data: Dataset) -> tuple[Method, Scaler]:
-    """Restore a trained method and its scaler.
+    """Restore a trained method, its filler and its scaler.
 
     Raises:
-        DataError: the file is missing, damaged or of another network.
+        DataError: a file is missing, damaged or of another network.
     """
     method = build(variant, Spec.of(data))
-    try:
-        state = load_file(path)
-        method.load({k.removeprefix("method."): x for k, x in state.items() if k.startswith("method.")})
-    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: cannot be loaded ({reason}); delete it and run `dvc repro`") from error
+    state: dict[str, Tensor] = {}
+    for file in model_files(path, variant):
+        try:
+            state |= (own := load_file(file))
+            method.load({k.removeprefix("method."): x for k, x in own.items() if k.startswith("method.")})
+        except (OSError, SafetensorError, RuntimeError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{file}: cannot be loaded ({reason}); delete it and run `dvc repro`") from error
     return method, Scaler.load({k.removeprefix("scaler."): x for k, x in state.items() if k.startswith("scaler.")})
 
 
 @torch.no_grad()
-def predict_masked(method: Method, data: Dataset, masks: list[Masks]) -> list[npt.NDArray[np.float32]]:
+def predict_masked(method: Predicts, data: Dataset, masks: list[Masks]) -> list[npt.NDArray[np.float32]]:
     """Scores under every condition and repeat of some patterns.
 
     Equal masks (all repeats at rate 0, the complete set of modalities) are predicted once.
@@ -203,7 +235,7 @@ def _flat(keep: Keep) -> Keep:
     return keep.reshape(conditions * repeats, steps)
 
 
-def _predict(method: Method, data: Dataset, banks: dict[str, Tensor], masks: int) -> npt.NDArray[np.float32]:
+def _predict(method: Predicts, data: Dataset, banks: dict[str, Tensor], masks: int) -> npt.NDArray[np.float32]:
     order = total_lengths(data).argsort(stable=True).repeat_interleave(masks)
     which = torch.arange(masks, device=data.device).repeat(len(data))
     scores = np.empty((masks, len(data), data.task.outputs), np.float32)

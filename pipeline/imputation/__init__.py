@@ -1,1 +1,1 @@
-"""Fillers: what stands in for a modality that is missing at test time. Fitted on training data only."""
+"""Fillers: what stands in for a modality that is missing at test time; one module per family, named by `params`."""

@@ -1,46 +1,41 @@
-"""Constant fillers: zeros, or the mean of the training vectors (seed report UCB/EECS-2022-85, section 3.3)."""
+"""Constant fillers: zeros, or the mean of the training vectors (report UCB/EECS-2022-85, section 3.3)."""
 
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pipeline.errors import ContractError
-from pipeline.imputation.protocol import Vectors
+from pipeline.imputation.chance import Chance
+from pipeline.imputation.params import FillerParams
+from pipeline.imputation.protocol import unfitted
+from pipeline.imputation.vectors import Vectors, known
+from pipeline.training.run import Run
 
 
 class ConstantFiller:
-    """Puts the same vector into every hole."""
+    """Puts the same vector into every hole; with n > 1, n times."""
 
-    def __init__(self, kind: Literal["zero", "mean"]) -> None:
-        """Choose the constant."""
-        self._kind = kind
-        self._means: Vectors = {}
+    def __init__(self, params: FillerParams) -> None:
+        """Choose the constant, `zero` or `mean`."""
+        self._name = params.filler
+        self._constants: Vectors = {}
 
-    def fit(self, vectors: Vectors, have: Vectors) -> None:
+    def fit(self, vectors: Vectors, have: Vectors, run: Run) -> dict[str, Any]:
         """Take the mean of what is there; see the protocol."""
-        self._means = {
-            m: x[have[m]].mean(0) if bool(have[m].any()) else torch.zeros_like(x[:1]).sum(0) for m, x in vectors.items()
-        }
+        means = {m: vectors[m][have[m]].mean(0) for m in known(have)}
+        self._constants = means if self._name == "mean" else {m: torch.zeros_like(x) for m, x in means.items()}
+        return {}
 
-    def sample(self, vectors: Vectors, have: Vectors, generator: torch.Generator | None = None, n: int = 1) -> Vectors:
-        """Fill; see the protocol.
-
-        Raises:
-            ContractError: not fitted.
-        """
-        if not self._means:
-            raise ContractError("filler: sample before fit; fit it on the training part or load its state")
-        filled = {}
-        for m, x in vectors.items():
-            constant = self._means[m].to(x.device) if self._kind == "mean" else torch.zeros_like(self._means[m])
-            filled[m] = torch.where(have[m][:, None], x, constant.to(x)).expand(n, -1, -1)
-        return filled
+    def sample(self, vectors: Vectors, have: Vectors, chance: Chance, n: int) -> Vectors:
+        """The constants; see the protocol."""
+        if not self._constants:
+            raise unfitted(self._name)
+        return {m: x.to(vectors[m]).expand(n, len(vectors[m]), -1) for m, x in self._constants.items()}
 
     def state(self) -> dict[str, Tensor]:
-        """The means."""
-        return dict(self._means)
+        """The constants."""
+        return dict(self._constants)
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Restore the means."""
-        self._means = dict(state)
+        """Restore the constants."""
+        self._constants = dict(state)

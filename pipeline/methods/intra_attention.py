@@ -4,15 +4,18 @@ Rajan, "Learning from Audio, Vision and Language Modalities for Affect Recogniti
 University of London, 2022, chapter 4; also Rajan, Brutti, Cavallaro, "Is Cross-Attention
 Preferable to Self-Attention for Multi-Modal Emotion Recognition?", ICASSP 2022, https://arxiv.org/abs/2202.09263
 
-Follows: thesis sections 4.2 and 4.2.1 and equation 4.3; from https://github.com/smartcameras/SelfCrossAttn the dropout
-of text and the linear layers without activation between them.
+Follows: thesis sections 4.2 and 4.2.1, equation 4.3, and 4.4.2 (`filler: neighbours`); from
+https://github.com/smartcameras/SelfCrossAttn the dropout of text and the linear layers without activation between
+them.
 Differs: float32; an epsilon of 1e-8 under the root of the deviation, whose gradient is otherwise infinite where all
 modalities agree; Xavier-uniform output projections; a modality that a benchmark lacks is left out, and a single one
 goes to the classifier without statistics; `mask_padding` is ours.
-Handles absence by: zeros in place of the features (thesis section 4.4); the branch runs on.
+Handles absence by: zeros in place of the features (thesis section 4.4); the branch runs on. With `filler: neighbours`
+the vector of a modality of which no step is observed is the mean over the k training utterances whose other vectors,
+at the input of the statistical pooling, are nearest.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
@@ -20,12 +23,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.batch import Batch
-from pipeline.methods.protocol import Needs, NeuralParams, Spec
+from pipeline.data.dataset import Dataset
+from pipeline.imputation.chance import Chance
+from pipeline.imputation.neighbours import NeighboursFiller
+from pipeline.imputation.params import NeighboursParams
+from pipeline.imputation.protocol import fill
+from pipeline.imputation.vectors import Vectors
+from pipeline.methods.protocol import TEST_TIME, Needs, NeuralParams, Output, Spec
 from pipeline.nn.attention import Attention, attendable
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.recurrent import packed_gru
 from pipeline.schema import Rate
+from pipeline.training.batches import by_length
 from pipeline.training.classifier import NetworkClassifier
+from pipeline.training.run import Run
+
+_EVALUATION_BATCH = 128
+_NO_CHANCE = Chance(0, torch.zeros(0, dtype=torch.int64))
+"""Neighbours draw nothing."""
 
 
 class Params(NeuralParams):
@@ -43,6 +58,8 @@ class Params(NeuralParams):
         text_dropout: of text features.
         dropout: of attention weights.
         bottleneck: width of the first linear layer of the classifier.
+        filler: none, or neighbours for a modality of which no step is observed; no other training.
+        neighbours: parameters of that filler.
         mask_padding: keep padding out of GRU, attention and mean wherever time is left alone (a step of mapped time is
             a mixture of all steps, padding included).
     """
@@ -63,6 +80,29 @@ class Params(NeuralParams):
     dropout: Rate = 0.1
     bottleneck: PositiveInt = 60
     mask_padding: bool = False
+    filler: Literal["none", "neighbours"] = Field("none", json_schema_extra=TEST_TIME)
+    neighbours: NeighboursParams = Field(NeighboursParams(), json_schema_extra=TEST_TIME)
+
+    @property
+    def filler_fit(self) -> dict[str, Any] | None:
+        """The stored vectors depend on the network alone."""
+        return None if self.filler == "none" else {"filler": self.filler}
+
+    @property
+    def filler_module(self) -> str | None:
+        """The module of the filler."""
+        return None if self.filler == "none" else "pipeline.imputation.neighbours"
+
+    @property
+    def filler_needs_weights(self) -> bool:
+        """What is stored is what the branches make of the training part."""
+        return True
+
+    def unmet(self, spec: Spec) -> str | None:
+        """Why the filler cannot be had on a benchmark, or None."""
+        if self.filler == "neighbours" and len(spec.available) < 2:
+            return f"filler neighbours needs 2 modalities, the benchmark has {', '.join(spec.available) or 'none'}"
+        return None
 
     @field_validator("heads")
     @classmethod
@@ -121,11 +161,18 @@ class _Network(nn.Module):
             nn.Linear(pooled, params.bottleneck), nn.Linear(params.bottleneck, spec.task.outputs)
         )
 
+    def encode(self, batch: Batch) -> Vectors:
+        """One vector `(B, 2 H)` per modality, the input of the statistical pooling."""
+        return {m: branch(batch.features[m], batch.valid[m]) for m, branch in self.branches.items()}
+
+    def classify(self, vectors: Vectors) -> Tensor:
+        """Logits `(B, K)` of one vector per modality."""
+        logits: Tensor = self.classifier(statistical_pooling(torch.stack(list(vectors.values()), dim=1)))
+        return logits
+
     def forward(self, batch: Batch) -> Tensor:
         """Logits `(B, K)`."""
-        vectors = [branch(batch.features[m], batch.valid[m]) for m, branch in self.branches.items()]
-        logits: Tensor = self.classifier(statistical_pooling(torch.stack(vectors, dim=1)))
-        return logits
+        return self.classify(self.encode(batch))
 
 
 def statistical_pooling(vectors: Tensor) -> Tensor:
@@ -148,4 +195,48 @@ class IntraAttention(NetworkClassifier):
 
     def __init__(self, params: Params, spec: Spec) -> None:
         """Build the network."""
-        super().__init__(_Network(params, spec), spec.task, params)
+        self._network = _Network(params, spec)
+        super().__init__(self._network, spec.task, params)
+        self._filler = NeighboursFiller(params) if params.filler == "neighbours" else None
+
+    def fit_filler(self, train: Dataset, run: Run) -> dict[str, Any]:
+        """Store what the trained branches make of every training utterance that has all modalities."""
+        if self._filler is None:
+            return {}
+        train = train.to(run.device)
+        self.network.to(run.device).eval()
+        with torch.no_grad():
+            parts = [self._encoded(train.batch(index)) for index in by_length(train, _EVALUATION_BATCH)]
+        vectors, have = ({m: torch.cat([part[i][m] for part in parts]) for m in parts[0][i]} for i in (0, 1))
+        return self._filler.fit(vectors, have, run)
+
+    def predict(self, batch: Batch) -> Output:
+        """Class probabilities; with a filler, after it."""
+        if self._filler is None:
+            return super().predict(batch)
+        self.network.eval()
+        with torch.no_grad():
+            vectors, have = self._encoded(batch)
+            if not all(bool(own.all()) for own in have.values()):
+                filled = fill(self._filler, "neighbours", vectors, have, _NO_CHANCE, 1, splice=True)
+                vectors = {m: filled[m][0] for m in vectors}
+            return Output(self.task.predict(self._network.classify(vectors)))
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, and the filler where it is fitted."""
+        filler = self._filler.state() if self._filler else {}
+        return super().state() | {f"filler.{m}": x for m, x in filler.items()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` gave, or one of its two parts."""
+        filler = {key.removeprefix("filler."): x for key, x in state.items() if key.startswith("filler.")}
+        weights = {key: x for key, x in state.items() if not key.startswith("filler.")}
+        if weights or not filler:
+            super().load(weights)
+        if filler and self._filler:
+            self._filler.load(filler)
+
+    def _encoded(self, batch: Batch) -> tuple[Vectors, Vectors]:
+        """Vectors at the input of the pooling, and whether anything was observed of the modality."""
+        vectors = self._network.encode(batch)
+        return vectors, {m: batch.observed[m].any(1) for m in vectors}

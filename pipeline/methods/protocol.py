@@ -70,6 +70,30 @@ class MethodParams(BaseModel):
         text = {"text_missing"} if self.trains_on_complete else set()
         return ramp | rate | text
 
+    @property
+    def oracle(self) -> bool:
+        """Whether predictions see the test part, labels included: a bound, not a method."""
+        return False
+
+    @property
+    def filler_fit(self) -> dict[str, Any] | None:
+        """What the fit of a filler depends on, which is a job apart from the training; None without a filler."""
+        return None
+
+    @property
+    def filler_module(self) -> str | None:
+        """The module of the filler, loaded by name so that the training does not depend on it."""
+        return None
+
+    @property
+    def filler_needs_weights(self) -> bool:
+        """Whether the filler is fitted to what the trained network makes of the training part."""
+        return False
+
+    def unmet(self, spec: "Spec") -> str | None:
+        """Why these parameters cannot be had on a benchmark, or None."""
+        return None
+
 
 class NeuralParams(MethodParams):
     """What every method trained by the one loop may say; a method's file sets the defaults of its paper.
@@ -305,7 +329,7 @@ def models(variant: Variant, rates: Sequence[float]) -> dict[str, Variant]:
 def not_applicable(variant: Variant, spec: Spec) -> str | None:
     """Why a row cannot be had on a benchmark, or None."""
     needs: Needs = _entry(variant.method).needs
-    return needs.unmet(spec)
+    return needs.unmet(spec) or variant.params.unmet(spec)
 
 
 def build(variant: Variant, spec: Spec) -> Method:

@@ -1,21 +1,23 @@
 """Trainings as independent jobs: one per row, fold and seed, named by the hash of all that it depends on.
 
 A finished training stays in scratch under that name, so a run that was killed goes on where it was, and changing one
-variant of a method trains that variant only.
+variant of a method trains that variant only. Fitting a filler is a job of its own, so that rows which differ by their
+fillers share one training, and changing a filler's parameters fits that filler only.
 """
 
 import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.data.modalities import MODALITIES
@@ -23,16 +25,26 @@ from pipeline.data.scaling import Scaler
 from pipeline.data.store import FeatureStore
 from pipeline.execution.device import compute_device, start_computing
 from pipeline.files import atomic, read_json, sha256, write_json
-from pipeline.methods.protocol import Spec, Variant, build, models, not_applicable
+from pipeline.methods.protocol import Method, Spec, Variant, build, models, not_applicable
 from pipeline.registry import sources_sha256
 from pipeline.training.cost import multiply_accumulates, parameters, peak_memory_mib
 from pipeline.training.run import Run
 from pipeline.training.text_extractor import TextExtractor, cannot_reencode, with_missing_text
 
+FILLER = "filler"
+"""Part of a model that is fitted apart, and what the names of its tensors begin with."""
+
+
+class FilledMethod(Method, Protocol):
+    """A method whose parameters have a `filler_fit`: its `fit` leaves the filler to `fit_filler`."""
+
+    def fit_filler(self, train: Dataset, run: Run) -> dict[str, Any]:
+        """Fit the filler on the training part; gives a history, `parameters` among it if something is trained."""
+
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One training.
+    """One training, or the fit of one filler.
 
     Args:
         folder: of the benchmark.
@@ -44,6 +56,8 @@ class TrainingJob:
         scratch: folder of finished trainings.
         model: of several behind one row, what its files' names have after the seed; see `models`.
         text_extractor: for `text_missing: unk`. No part of the name: task.json, which is, says which one it is.
+        part: "", or `filler`.
+        trained: of a filler that is fitted to what a network makes of its input, the training of that network.
     """
 
     folder: Path
@@ -55,11 +69,13 @@ class TrainingJob:
     scratch: Path
     model: str = ""
     text_extractor: TextExtractor | None = None
+    part: str = ""
+    trained: "TrainingJob | None" = None
 
     @cached_property
     def key(self) -> str:
         """Name of the result in scratch."""
-        parts = [
+        parts: list[Any] = [
             self.variant.method,
             self.variant.training_params(),
             self.fold,
@@ -68,6 +84,9 @@ class TrainingJob:
             self.fingerprint,
             compute_device().type,
         ]
+        if self.part:
+            known = {"standardize": self.variant.params.standardize, "trained": self.trained and self.trained.key}
+            parts[1] = [self.part, self.variant.params.filler_fit, known]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
     @property
@@ -106,13 +125,30 @@ def training_jobs(
                     yield TrainingJob(folder, trained, own, seed, words, fingerprint, scratch, model, text_extractor)
 
 
+def filler_jobs(jobs: Sequence[TrainingJob]) -> list[TrainingJob]:
+    """The fits of fillers that belong to some trainings, in their order; jobs with equal keys are one."""
+    found = []
+    for job in jobs:
+        params = job.variant.params
+        if params.filler_fit is None:
+            continue
+        modules = "pipeline.training.jobs", f"pipeline.methods.{job.variant.method}", str(params.filler_module)
+        fingerprint = benchmark_fingerprint(job.folder, *modules)
+        trained = job if params.filler_needs_weights else None
+        found.append(replace(job, fingerprint=fingerprint, part=FILLER, trained=trained))
+    return found
+
+
 def fold_seeds(seeds: tuple[int, ...] | str, fold: dict[str, Any]) -> tuple[int, ...]:
     """The training seeds of a fold: the benchmark's, or with `from_fold` the one that it carries."""
     return (fold["seed"],) if isinstance(seeds, str) else seeds
 
 
 def train_one(job: TrainingJob) -> Path:
-    """Train, and write the result to scratch; returns the path of its record."""
+    """Train or fit, and write the result to scratch; returns the path of its record.
+
+    A filler that needs a trained network finds it in scratch: that training must be finished.
+    """
     if job.finished:
         return job.record
     started = time.perf_counter()
@@ -125,21 +161,39 @@ def train_one(job: TrainingJob) -> Path:
     run.seed_weights()
     spec = Spec.of(data)
     method = build(job.variant, spec)
-    history = method.fit(scaler.apply(train), scaler.apply(valid) if valid else None, run)
-    state = {f"method.{name}": x for name, x in method.state().items()}
-    state |= {f"scaler.{name}": x for name, x in scaler.state().items()}
+    train = scaler.apply(train)
+    if job.part:
+        record, state = _fit_filler(job, method, train, run)
+    else:
+        record, state = _fit(method, train, scaler.apply(valid) if valid else None, run)
+        counted = build(job.variant, spec)  # on the CPU: CUDA's recurrent kernels are not counted
+        counted.load({name: x.detach().cpu() for name, x in method.state().items()})
+        record["facts"] = {"parameters": parameters(method), "macs": multiply_accumulates(counted, spec)}
+        state |= {f"scaler.{name}": x for name, x in scaler.state().items()}
     with atomic(job.weights) as temporary:
         save_file({name: x.detach().cpu().contiguous() for name, x in state.items()}, temporary)
-    cost = {
+    record["cost"] = {
         "seconds": time.perf_counter() - started,
         "peak_memory_mib": peak_memory_mib(device),
         "device": device.type,
     }
-    counted = build(job.variant, spec)  # on the CPU: CUDA's recurrent kernels are not counted
-    counted.load({name: x.detach().cpu() for name, x in method.state().items()})
-    facts = {"parameters": parameters(method), "macs": multiply_accumulates(counted, spec)}
-    write_json(job.record, {"history": history, "facts": facts, "cost": cost})
+    write_json(job.record, record)
     return job.record
+
+
+def _fit(method: Method, train: Dataset, valid: Dataset | None, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    history = method.fit(train, valid, run)
+    return {"history": history}, {f"method.{name}": x for name, x in method.state().items()}
+
+
+def _fit_filler(job: TrainingJob, method: Any, train: Dataset, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    filled: FilledMethod = method
+    if job.trained:
+        state = load_file(job.trained.weights)
+        filled.load({k.removeprefix("method."): x for k, x in state.items() if k.startswith("method.")})
+    history = filled.fit_filler(train, run)
+    record = {"history": history, "facts": {FILLER: history.get("parameters", 0)}}
+    return record, {f"method.{name}": x for name, x in filled.state().items() if name.startswith(FILLER)}
 
 
 def refusal(variant: Variant, folder: Path) -> str | None:
@@ -155,7 +209,7 @@ def benchmark_dataset(folder: Path) -> Dataset:
     return load_dataset(folder)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def benchmark_fingerprint(folder: Path, *modules: str) -> str:
     """Hash of a benchmark's features and labels, of the code of some modules, and of the packages that compute."""
     digest = hashlib.sha256(f"{torch.__version__.partition('+')[0]} {np.__version__}".encode())

@@ -72,6 +72,7 @@ def mlp(make_data: Make) -> tuple[Method, Variant]:
     Run(("test",)).seed_weights()
     method = build(variant, Spec.of(data))
     method.fit(data, None, Run(("test",)))
+    method.fit_filler(data, Run(("test",)))
     return method, variant
 
 
@@ -134,6 +135,8 @@ def test_masks_for_sequences_of_other_lengths_are_refused(make_data: Make, chang
 
 def saved(path: Path, method: Method, data: Dataset) -> Path:
     state = {f"method.{k}": v for k, v in method.state().items()}
+    filler = {k: state.pop(k) for k in list(state) if k.startswith("method.filler")}
+    save_file(filler, path.with_name(f"{path.stem}.filler.safetensors"))
     save_file(state | {f"scaler.{k}": v for k, v in Scaler.fit(data).state().items()}, path)
     return path
 

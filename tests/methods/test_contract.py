@@ -45,11 +45,13 @@ SMALL: dict[str, dict[str, Any]] = {
         "width": 8, "heads": 2, "layers": 2, "ffn": 16, "epochs": 15, "learning_rate": 0.01, "batch_size": 12,
     },
     "mlp": {"hidden": (16,), "epochs": 40, "learning_rate": 0.01, "batch_size": 8},
+    "linear": {"epochs": 40, "learning_rate": 0.01, "batch_size": 8},
 }  # fmt: skip
 """Widths and epochs that make the suite quick; a method that is not here is tested with its defaults."""
 
 ALSO: dict[str, dict[str, Any]] = {
     "intra_attention:moddrop": {"regime": "moddrop"},
+    "intra_attention:neighbours": {"filler": "neighbours", "neighbours": {"k": 3}},
     "intra_attention:masked": {"mask_padding": True, "audio_out": None},
     "mct_hfr:code": {"preset": "code"},
     "mct_hfr:complete": {"regime": "complete"},
@@ -70,6 +72,13 @@ ALSO: dict[str, dict[str, Any]] = {
     "mct_hfr:mct": {"lfi": False, "gfa": False},
     "mlp:mean": {"filler": "mean"},
     "mlp:moddrop": {"regime": "moddrop"},
+    "mlp:uniform": {"filler": "uniform"},
+    "mlp:gaussian_mixture": {"filler": "gaussian_mixture"},
+    "mlp:gan": {"filler": "gan", "gan": {"latent": 3, "epochs": 2}, "votes": 5},
+    "mlp:tanh": {"filler": "gan", "gan": {"latent": 3, "epochs": 2, "output": "tanh"}, "votes": 1, "splice": False},
+    "mlp:vae": {"filler": "vae", "vae": {"latent": 3, "hidden": 8, "epochs": 2}, "votes": 5},
+    "mlp:neighbours": {"filler": "neighbours", "neighbours": {"k": 3}},
+    "linear:gan": {"filler": "gan", "gan": {"latent": 3, "epochs": 2}, "votes": 5},
 }
 
 CONSTANT = {"majority"}
@@ -94,7 +103,7 @@ def make_method(case: str, data: Dataset, seed: int = 0, **override: Any) -> Met
 def fit(case: str, data: Dataset, seed: int = 0) -> Method:
     method = make_method(case, data, seed)
     method.fit(data, None, Run(("test",)))
-    return method
+    return with_filler(method, data)
 
 
 def begin(case: str, data: Dataset, seed: int = 0) -> Method:
@@ -102,6 +111,13 @@ def begin(case: str, data: Dataset, seed: int = 0) -> Method:
     neural = issubclass(registry.load("methods", case.partition(":")[0]).Params, NeuralParams)
     method = make_method(case, data, seed, **({"epochs": 2} if neural else {}))
     method.fit(data, None, Run(("test",)))
+    return with_filler(method, data)
+
+
+def with_filler(method: Any, data: Dataset) -> Method:
+    """The method after its filler, if it has one, was fitted: another job of the train stage."""
+    if hasattr(method, "fit_filler"):
+        method.fit_filler(data, Run(("test",)))
     return method
 
 

@@ -39,6 +39,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+PARTS = ("", ".filler")
+
+
 @pytest.fixture
 def benchmark(workplace: Path) -> Path:
     """A working folder with the tiny benchmark and its masks."""
@@ -52,7 +55,7 @@ def test_there_is_one_model_per_row_fold_and_seed(benchmark: Path) -> None:
     names = set(contents(paths.models("tiny", "mlp")))
     models = {f"{row}/ses{k}/{seed}" for row in ("base", "mean") for k in (1, 2, 3, 4) for seed in (1, 2)}
     assert names == {
-        *(f"{model}.{kind}" for model in models for kind in ("safetensors", "json")),
+        *(f"{model}{part}.{kind}" for model in models for part in PARTS for kind in ("safetensors", "json")),
         "base/facts.json",
         "mean/facts.json",
     }
@@ -66,7 +69,8 @@ def test_variants_of_one_training_share_its_weights(benchmark: Path) -> None:
     found = contents(paths.models("tiny", "mlp"))
     assert found["base/ses1/1.safetensors"] == found["mean/ses1/1.safetensors"]
     assert found["base/ses1/1.safetensors"] != found["base/ses1/2.safetensors"]
-    assert len(list(SCRATCH.glob("*.safetensors"))) == 8
+    assert found["base/ses1/1.filler.safetensors"] != found["mean/ses1/1.filler.safetensors"]
+    assert len(list(SCRATCH.glob("*.safetensors"))) == 8 + 2 * 8  # and a filler for each of two rows
 
 
 def test_the_number_of_workers_changes_no_byte(benchmark: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +92,7 @@ def test_a_second_run_trains_nothing_and_gives_the_same_bytes(
     monkeypatch.setattr(jobs, "build", lambda *_: pytest.fail("trained again"))
     train("tiny", "mlp")
     assert contents(paths.models("tiny", "mlp")) == before
-    assert "mlp: 8 of 8 trainings are already done" in capsys.readouterr().out
+    assert "mlp: 24 of 24 trainings are already done" in capsys.readouterr().out
 
 
 def test_a_changed_variant_trains_alone_and_its_earlier_results_are_forgotten(
@@ -99,13 +103,13 @@ def test_a_changed_variant_trains_alone_and_its_earlier_results_are_forgotten(
     write_params(study, paths.PARAMS)
     train("tiny", "mlp")
     before = {path.name: path.stat().st_mtime_ns for path in SCRATCH.glob("*.json")}
-    assert len(before) == 16
+    assert len(before) == 16 + 16
     variants_of["wide"] = {"hidden": [7]}
     write_params(study, paths.PARAMS)
     train("tiny", "mlp")
     after = {path.name: path.stat().st_mtime_ns for path in SCRATCH.glob("*.json")}
-    assert len(after) == 16
-    assert len(set(before.items()) & set(after.items())) == 8
+    assert len(after) == 16 + 16
+    assert len(set(before.items()) & set(after.items())) == 8 + 16  # fillers do not depend on the classifier
 
 
 @pytest.mark.slow
@@ -130,7 +134,7 @@ def test_a_killed_training_goes_on_where_it_was_and_ends_in_the_same_bytes(
     train("tiny", "mlp")
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     resumed = contents(paths.models("tiny", "mlp"))
-    assert sorted(path.suffix for path in SCRATCH.iterdir()) == ["", *[".json"] * 8, *[".safetensors"] * 8]
+    assert sorted(path.suffix for path in SCRATCH.iterdir()) == ["", *[".json"] * 24, *[".safetensors"] * 24]
 
     monkeypatch.setenv("LACUNA_SCRATCH", "fresh")
     train("tiny", "mlp")
@@ -148,7 +152,7 @@ def test_a_failure_leaves_the_earlier_models(
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stages.train.shutil.copyfile", fail)
+    monkeypatch.setattr("pipeline.training.results.shutil.copyfile", fail)
     with pytest.raises(KeyboardInterrupt):
         train("tiny", "mlp")
     assert contents(paths.models("tiny", "mlp")) == before
@@ -326,7 +330,9 @@ def test_one_to_one_has_a_model_per_rate_and_at_rate_0_is_complete_training(
     train("tiny", "mlp")
     folder = paths.models("tiny", "mlp")
     names = {path.name for path in (folder / "each" / "ses1").glob("*.safetensors")}
-    assert names == {f"{seed}@{rate}.safetensors" for seed in (1, 2) for rate in (0.0, 0.5, 0.9)}
+    assert names == {
+        f"{seed}@{rate}{part}.safetensors" for seed in (1, 2) for rate in (0.0, 0.5, 0.9) for part in PARTS
+    }
     complete = (folder / "base" / "ses1" / "1.safetensors").read_bytes()
     assert (folder / "each" / "ses1" / "1@0.0.safetensors").read_bytes() == complete
     assert (folder / "each" / "ses1" / "1@0.5.safetensors").read_bytes() != complete
@@ -376,3 +382,58 @@ def test_one_to_one_without_rates_is_refused(
     write_params(study, benchmark / "params.yaml")
     with pytest.raises(ParamsError, match=r"training\.rates: empty, but mlp:each trains one_to_one"):
         train("tiny", "mlp")
+
+
+FILLERS: dict[str, Any] = {
+    "vae": {"filler": "vae", "vae": {"latent": 2, "hidden": 4, "epochs": 4}},
+    "class_mean": {"filler": "class_mean"},
+}
+
+
+def test_an_oracle_sees_the_test_part_in_evaluate_and_is_marked(
+    benchmark: Path, study: dict[str, Any], write_params: Callable[[Any, Path], Path]
+) -> None:
+    study["methods"]["mlp"]["variants"] = FILLERS
+    write_params(study, paths.PARAMS)
+    train("tiny", "mlp")
+    evaluate("tiny", "mlp")
+    with PredictionStore(paths.predictions("tiny", "mlp")) as store:
+        assert {info.row: info.oracle for info in store.rows} == {
+            "mlp": False, "mlp:vae": False, "mlp:class_mean": True,
+        }  # fmt: skip
+        parameters = {info.row: info.parameters for info in store.rows}
+        scores = {row: store.scores(row, "ses1", 1, "modalities")[1] for row in parameters}
+        complete = store.scores("mlp", "ses1", 1, "modalities")[0].index("tav")
+    assert parameters["mlp:class_mean"] == parameters["mlp"]
+    fitted = read_json(paths.models("tiny", "mlp") / "vae/ses1/1.filler.json")
+    assert parameters["mlp:vae"] == parameters["mlp"] + fitted["parameters"]
+    data = load_dataset(paths.benchmark("tiny"))
+    tested = data.positions(read_json(paths.benchmark("tiny") / "folds.json")["folds"][0]["test"])
+    whole = torch.stack([column.lengths > 0 for column in data.columns.values()]).all(0)[tested].numpy()
+    assert whole.sum() > 0
+    for found in scores.values():
+        np.testing.assert_allclose(found[complete][0][whole], scores["mlp"][complete][0][whole], atol=1e-6)
+    assert not np.allclose(scores["mlp:class_mean"], scores["mlp"])
+
+
+def test_a_filler_whose_fit_was_killed_is_fitted_again_to_the_same_bytes_and_alone(
+    benchmark: Path, study: dict[str, Any], write_params: Callable[[Any, Path], Path]
+) -> None:
+    study["methods"]["mlp"]["variants"] = FILLERS
+    write_params(study, paths.PARAMS)
+    train("tiny", "mlp")
+    before = contents(paths.models("tiny", "mlp"))
+    vae = [path for path in SCRATCH.glob("*.json") if "losses" in read_json(path)["history"]]
+    assert len(vae) == 8
+    vae[0].unlink()  # the record is written last, so a killed fit has none
+    others = {path: path.stat().st_mtime_ns for path in SCRATCH.glob("*.json")}
+    train("tiny", "mlp")
+    assert contents(paths.models("tiny", "mlp")) == before
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+
+
+def test_a_filler_file_that_is_gone_is_refused(benchmark: Path) -> None:
+    train("tiny", "mlp")
+    (paths.models("tiny", "mlp") / "mean/ses2/1.filler.safetensors").unlink()
+    with pytest.raises(DataError, match=r"1\.filler\.safetensors.*dvc repro"):
+        evaluate("tiny", "mlp")

@@ -15,7 +15,6 @@ def test_parameters_and_operations_of_an_mlp_are_those_of_its_layers(make_data: 
     spec = Spec.of(make_data(8))  # 3 + 2 + 2 features, 2 classes
     (variant,) = variants("mlp", {"hidden": (5,)})
     method = build(variant, spec)
-    method._filler._means = {m: torch.zeros(d) for m, d in spec.dims.items()}
     assert parameters(method) == 2 * 7 + (7 * 5 + 5) + (5 * 2 + 2)
     assert multiply_accumulates(method, spec) == 7 * 5 + 5 * 2
 

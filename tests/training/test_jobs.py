@@ -17,8 +17,10 @@ from pipeline.data.store import Provenance, write_store
 from pipeline.evaluation.inference import load_method
 from pipeline.files import read_json, write_json
 from pipeline.methods.protocol import Needs, variants
+from pipeline.registry import import_closure
 from pipeline.training import jobs as module
-from pipeline.training.jobs import TrainingJob, refusal, train_one, training_jobs
+from pipeline.training.jobs import TrainingJob, filler_jobs, refusal, train_one, training_jobs
+from pipeline.training.results import gather_models, model_file
 from stages.split import split
 
 FOLDER = Path("data/benchmarks/tiny")
@@ -61,6 +63,71 @@ def test_variants_that_differ_at_test_time_only_share_their_trainings(jobs: Jobs
     assert base == mean
     assert len(set(base)) == 8
     assert not set(base) & set(wide)
+
+
+@pytest.mark.parametrize(
+    ("changed", "refitted"),
+    [
+        ({"vae": {"epochs": 3}}, "mlp:vae"),
+        ({"gan": {"output": "tanh"}}, "mlp:gan"),
+        ({"neighbours": {"k": 5}, "votes": 3, "splice": False}, None),
+        ({"hidden": (9,), "epochs": 5, "regime": "moddrop"}, None),
+        ({"variants": {"uniform": {"filler": "uniform"}}}, None),
+    ],
+    ids=["vae", "gan", "test time", "classifier", "another filler"],
+)
+def test_only_the_filler_whose_parameters_change_is_fitted_again(
+    jobs: Jobs, changed: dict[str, Any], refitted: str | None
+) -> None:
+    rows = {name: {"filler": name} for name in ("vae", "gan", "neighbours", "gaussian_mixture", "class_mean")}
+    before = filler_jobs(jobs({"variants": rows}))
+    after = filler_jobs(jobs({**changed, "variants": rows | changed.get("variants", {})}))
+    differ = {b.variant.row for a, b in zip(before, after, strict=False) if a.key != b.key}
+    assert differ == ({refitted} if refitted else set())
+    assert len(keys(after)) == len(keys(before)) + 8 * len(changed.get("variants", {}))
+
+
+@pytest.mark.parametrize("changed", [{"filler": "vae"}, {"vae": {"epochs": 3}}, {"votes": 3}, {"splice": False}])
+def test_no_parameter_of_a_filler_trains_the_classifier_again(jobs: Jobs, changed: dict[str, Any]) -> None:
+    assert keys(jobs(changed)) == keys(jobs())
+
+
+def test_the_training_does_not_depend_on_the_code_of_fillers(jobs: Jobs) -> None:
+    folders = {path.parent.name + "/" + path.name for path in import_closure("pipeline.methods.mlp")}
+    assert "imputation/params.py" in folders
+    assert not {f"imputation/{name}.py" for name in ("gan", "vae", "oracle", "constant", "noise")} & folders
+    assert len({job.fingerprint for job in [*jobs(), *filler_jobs(jobs({"filler": "vae"}))]}) == 2
+
+
+def test_a_filler_is_fitted_alike_whether_or_not_the_classifier_was_trained_before(jobs: Jobs) -> None:
+    found = []
+    for place in ("before", "after"):
+        job = replace(jobs({"filler": "vae", "vae": {"epochs": 2, "hidden": 4}})[0], scratch=Path(place))
+        if place == "after":
+            train_one(job)
+        (filler,) = filler_jobs([job])
+        train_one(filler)
+        found.append(filler.weights.read_bytes())
+    assert found[0] == found[1]
+
+
+def test_a_filler_of_intermediate_vectors_depends_on_its_training(workplace: Path) -> None:
+    split("tiny")
+    block = {"hidden": 4, "heads": 2, "epochs": 1, "filler": "neighbours"}
+    first, second = (
+        next(training_jobs(FOLDER, variants("intra_attention", {**block, **more}), (1,), (7, "tiny"), Path("scratch")))
+        for more in ({}, {"epochs": 2})
+    )
+    (one,), (other,) = filler_jobs([first]), filler_jobs([second])
+    assert one.trained == first
+    assert one.key != other.key
+    data = load_dataset(FOLDER)
+    method, scaler = load_method(gathered([first]), first.variant, data)
+    stored = read_json(one.record)["history"]["stored"]
+    whole = torch.stack([c.lengths > 0 for c in data.columns.values()]).all(0)
+    assert stored == int(whole[data.positions(first.fold["train"])].sum())
+    keep = {m: torch.full((len(c.values),), m == "text") for m, c in data.columns.items()}
+    assert torch.isfinite(method.predict(scaler.apply(data).batch(torch.arange(len(data)), keep)).scores).all()
 
 
 @pytest.mark.parametrize("regime", ["complete", "dynamic"])
@@ -164,12 +231,20 @@ def test_a_job_can_be_sent_to_another_process(jobs: Jobs) -> None:
     assert pickle.loads(pickle.dumps(job)).key == job.key
 
 
+def gathered(found: list[TrainingJob]) -> Path:
+    """Where the first of some models is after the train stage, its filler beside it."""
+    every = [*found, *filler_jobs(found)]
+    for job in every:
+        train_one(job)
+    gather_models(every, {}, Path("models"))
+    return model_file(Path("models") / found[0].variant.folder / found[0].fold["name"], found[0].seed, "")
+
+
 @pytest.mark.parametrize("standardize", [True, False])
 def test_a_trained_method_comes_back_with_its_scaler(jobs: Jobs, standardize: bool) -> None:
     job = jobs({"standardize": standardize, "variants": {"mean": {"filler": "mean"}}})[8]
-    train_one(job)
     data = load_dataset(FOLDER)
-    method, scaler = load_method(job.weights, job.variant, data)
+    method, scaler = load_method(gathered([job]), job.variant, data)
     assert all(bool(scaler.mean[m].any()) == standardize for m in MODALITIES)
     scores = method.predict(scaler.apply(data).batch(torch.arange(len(data)))).scores
     assert torch.allclose(scores.sum(1), torch.ones(len(data)))
