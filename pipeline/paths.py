@@ -74,6 +74,11 @@ def costs(benchmark_name: str, method: str) -> Path:
     return METRICS / "costs" / benchmark_name / f"{method}.json"
 
 
+def evaluation_costs(benchmark_name: str, method: str) -> Path:
+    """Seconds and memory of one evaluation; varies from run to run."""
+    return METRICS / "costs" / benchmark_name / f"{method}.evaluate.json"
+
+
 def extraction_costs(feature_set: str) -> Path:
     """Clips a second of one extraction; varies from run to run."""
     return METRICS / "costs" / f"{feature_set}.json"

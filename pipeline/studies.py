@@ -88,7 +88,12 @@ def stale_artifacts(params: Params) -> list[Path]:
     """
     wanted = {
         paths.DATA / "predictions": {paths.predictions(b, m) for b in params.benchmarks for m in params.methods},
-        paths.METRICS / "costs": {paths.costs(b, m) for b in params.benchmarks for m in params.methods}
+        paths.METRICS / "costs": {
+            place(b, m)
+            for place in (paths.costs, paths.evaluation_costs)
+            for b in params.benchmarks
+            for m in params.methods
+        }
         | {paths.extraction_costs(name) for name in params.features},
         paths.METRICS / "scores": {paths.scores(b) for b in params.benchmarks},
         paths.METRICS / "curves": {paths.curves(b) for b in params.benchmarks},

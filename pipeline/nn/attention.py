@@ -3,7 +3,6 @@
 B batch, T target steps, S source steps, D width, h heads.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 

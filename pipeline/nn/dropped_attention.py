@@ -59,10 +59,9 @@ class _DroppedAttention(torch.autograd.Function):
         return mixed.view(query.shape)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bias, kept = ctx.saved_tensors
-        heads = gradient.shape[:2]
         g = gradient.flatten(0, 1)
         of_query, of_key, of_value = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         for rows in _chunks(kept):
@@ -74,7 +73,7 @@ class _DroppedAttention(torch.autograd.Function):
             torch.bmm(of_scores, k[rows], out=of_query[rows])
             torch.bmm(of_scores.mT, q[rows], out=of_key[rows])
         gradients = of_query.mul_(ctx.query_scale), of_key, of_value.mul_(ctx.value_scale)
-        return (*(x.unflatten(0, heads) for x in gradients), None, None)
+        return (*(x.view(*gradient.shape[:2], *x.shape[1:]) for x in gradients), None, None)
 
 
 def _chunks(scores: Tensor) -> list[slice]:

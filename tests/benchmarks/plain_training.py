@@ -143,7 +143,9 @@ class PlainMCTHFR(nn.Module):
 
     def encode(self, features: Tensors, padding: Tensors) -> tuple[Tensors, Tensors]:
         """Scaled projections and encoded sequences, `(B, T_m, D)`."""
-        projected = {m: self.scale * self.convolutions[m](features[m].transpose(1, 2)).transpose(1, 2) for m in features}
+        projected = {
+            m: self.scale * self.convolutions[m](features[m].transpose(1, 2)).transpose(1, 2) for m in features
+        }
         states = {m: self.dropout(x + positions(x.shape[1], x.shape[2])) for m, x in projected.items()}
         counts = {m: (~padding[m]).sum(1) for m in padding}
         shared = torch.log(sum(counts.values())) / math.log(self.longest)

@@ -1,4 +1,4 @@
-"""The plain implementation that ours is timed against computes the same: loss, gradient of every weight, predictions."""
+"""The plain implementation that ours is timed against computes the same loss, gradients and predictions."""
 
 from dataclasses import replace
 

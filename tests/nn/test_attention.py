@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline.nn import attention
 from pipeline.nn.attention import Attention, AttentionBlock, attendable
 
 
