@@ -2,8 +2,8 @@
 
 The same equations (https://arxiv.org/abs/2312.15848, see pipeline/methods/mct_hfr.py) and the same weights, without any
 of what makes ours fast: a module per head with projections of its own, softmax(Q K^T) V written out per modality, a
-DataLoader that pads every utterance to the longest that the benchmark admits and draws its masks one by one, both views
-through the encoder one after the other, a model loaded anew for every rate and repeat. One batch is `complete`, `masked`
+DataLoader that pads every utterance to the longest that is admitted and draws its masks one by one, both views through
+the encoder one after the other, a model loaded anew for every rate and repeat. One batch is `complete`, `masked`
 (B, T_m, D_m), `padding`, `missing` (B, T_m) per modality and `labels` (B,). D width, h heads.
 """
 
