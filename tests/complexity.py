@@ -60,7 +60,8 @@ NETWORKS = [
     Network("MCT, code", "mct_hfr", {"preset": "code", "lfi": False, "gfa": False}),
     Network("MCT-HFR in training, code", "mct_hfr", {"preset": "code", **RESTORED}, True),
     Network(
-        "MCT-HFR in training, code, older features", "mct_hfr", {"preset": "code", **RESTORED}, True, "4.72 / 1.18", True
+        "MCT-HFR in training, code, older features", "mct_hfr",
+        {"preset": "code", **RESTORED}, True, "4.72 / 1.18", True,
     ),
     Network("MulT A-", "mult"),
     Network("MulT, aggregator of table 4, older features", "mult", TABLE_4, published="7.16 / 1.47", older=True),
@@ -118,9 +119,8 @@ def count(network: Network) -> Counts:
 
 def _visible(method: str, network: Any) -> list[nn.Module]:
     hidden = {module.projection for module in network.modules() if isinstance(module, Attention)}
-    hidden |= {
-        module for name, module in network.named_modules() if name.endswith(".gate") and isinstance(module, nn.Linear)
-    }
+    if method == "pmr":
+        hidden |= {unit.gate for unit in network.exchange.modules() if hasattr(unit, "gate")}
     if hasattr(network, "head") and isinstance(network.head.classify, nn.Sequential):
         hidden.add(network.head.classify[0])
     if method == "misa":  # torch's own encoder layer; the figure of the released code leaves out the first norms, too

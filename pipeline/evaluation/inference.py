@@ -29,8 +29,11 @@ from pipeline.training.cost import peak_memory_mib
 from pipeline.training.jobs import benchmark_dataset, benchmark_fingerprint
 from pipeline.training.text_extractor import TextExtractor, with_missing_text
 
-_STEPS = 16_384
-"""Padded steps of all modalities in one batch: a constant, since the size of a batch may change the last bits."""
+_STEPS = {"cpu": 4_096, "cuda": 16_384}
+"""Padded steps of all modalities in one batch: constants, since the size of a batch may change the last bits.
+
+A processor is fastest while a layer fits into its cache, a GPU while it has enough to do.
+"""
 
 
 @dataclass(frozen=True)
@@ -226,11 +229,11 @@ def _predict(method: Method, data: Dataset, banks: dict[str, Tensor], masks: int
     order = total_lengths(data).argsort(stable=True).repeat_interleave(masks)
     which = torch.arange(masks, device=data.device).repeat(len(data))
     scores = np.empty((masks, len(data), data.task.outputs), np.float32)
-    start = 0
+    start, most = 0, _STEPS[data.device.type]
     costs = total_lengths(data)[order].clamp(min=1).tolist()
     while start < len(order):
         stop = start + 1
-        while stop < len(order) and costs[stop] * (stop + 1 - start) <= _STEPS:
+        while stop < len(order) and costs[stop] * (stop + 1 - start) <= most:
             stop += 1
         index, own = order[start:stop], which[start:stop]
         keep = {}
