@@ -22,10 +22,15 @@ def written_out(query, key, value, mask, kept, rate):
     return (torch.softmax(scores, dim=-1) * kept / (1 - rate)) @ value
 
 
-@pytest.mark.parametrize("masked", [True, False])
-def test_output_and_gradients_are_those_of_the_formula(masked):
+@pytest.mark.parametrize("masks", ["none", "keys", "keys of every query", "the same for all"])
+def test_output_and_gradients_are_those_of_the_formula(masks):
     query, key, value, mask = inputs()
-    mask = mask if masked else None
+    if masks == "none":
+        mask = None
+    elif masks == "the same for all":
+        mask = mask[:1]
+    elif masks == "keys of every query":
+        mask = mask & (torch.arange(S) <= 1 + torch.arange(T)[:, None])
     torch.manual_seed(1)
     found = attention_with_dropout(query, key, value, mask, 0.3)
     torch.manual_seed(1)
