@@ -134,11 +134,12 @@ def test_what_an_extractor_cannot_do_with_its_stream_or_weights_is_said_before_a
 def test_artifacts_that_are_no_longer_in_the_graph_are_found(loaded: Callable[[], Params]) -> None:
     kept = [
         paths.predictions("tiny", "mlp"), paths.scores("tiny"), paths.curves("tiny"), paths.costs("tiny", "majority"),
+        paths.evaluation_costs("tiny", "mlp"),
         Path("metrics/scores/.gitkeep"),
     ]  # fmt: skip
     stale = [
         paths.predictions("tiny", "gone"), paths.predictions("old", "mlp"), paths.scores("old"), paths.curves("old"),
-        paths.costs("tiny", "gone"),
+        paths.costs("tiny", "gone"), paths.evaluation_costs("tiny", "gone"),
     ]  # fmt: skip
     assert stale_artifacts(loaded()) == []
     for path in [*kept, *stale]:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,16 +21,20 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.scaling import Scaler
 from pipeline.errors import DataError, ParamsError
 from pipeline.execution.device import compute_device, start_computing
-from pipeline.files import atomic, sha256
+from pipeline.files import atomic, read_json, sha256, write_json
 from pipeline.methods.protocol import Method, Output, Spec, Variant, build
 from pipeline.missing.masks import MaskBank, Masks
 from pipeline.missing.patterns import Keep
 from pipeline.training.batches import total_lengths
+from pipeline.training.cost import peak_memory_mib
 from pipeline.training.jobs import FILLER, benchmark_dataset, benchmark_fingerprint
 from pipeline.training.text_extractor import TextExtractor, with_missing_text
 
-_STEPS = 16_384
-"""Padded steps of all modalities in one batch: a constant, since the size of a batch may change the last bits."""
+_STEPS = {"cpu": 4_096, "cuda": 16_384}
+"""Padded steps of all modalities in one batch: constants, since the size of a batch may change the last bits.
+
+A processor is fastest while a layer fits into its cache, a GPU while it has enough to do.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,12 +86,15 @@ class PredictionJob:
 def predict_one(job: PredictionJob) -> Path:
     """Predict one model and keep the scores per pattern in scratch; gives their file.
 
+    Beside it, under the same name, a json file says seconds, memory and device.
+
     Raises:
         DataError: the masks were drawn for other utterances.
     """
     result = job.result
     if result.is_file():
         return result
+    started = time.perf_counter()
     device = start_computing()
     data = with_missing_text(benchmark_dataset(job.folder), job.variant.params, job.text_extractor)
     bank, name = MaskBank(job.bank), job.fold["name"]
@@ -109,6 +117,9 @@ def predict_one(job: PredictionJob) -> Path:
         for pattern, places, whole, part in zip(patterns, own, masks, found, strict=True):
             every = scores.setdefault(pattern, np.full((len(whole.conditions), *part.shape[1:]), np.nan, np.float32))
             every[places] = part
+    seconds, memory = time.perf_counter() - started, peak_memory_mib(device)
+    cost = {"seconds": seconds, "peak_memory_mib": memory, "device": device.type}
+    write_json(result.with_suffix(".json"), cost)  # before the scores, whose presence says that all is done
     with atomic(result) as temporary:
         save_file(scores, temporary)
     return result
@@ -130,6 +141,17 @@ class _SeesTest:
     def predict(self, batch: Batch) -> Output:
         output: Output = self._oracle.predict(batch, self._test)
         return output
+
+
+def total_cost(files: Iterable[Path], workers: int) -> dict[str, Any]:
+    """Of a row: seconds summed over its predictions, and the most memory that a worker has had, in MiB."""
+    found = [read_json(file) for file in sorted(files)]
+    return {
+        "seconds": round(sum(cost["seconds"] for cost in found), 3),
+        "peak_memory_mib": round(max(cost["peak_memory_mib"] for cost in found), 1),
+        "device": found[0]["device"],
+        "workers": workers,
+    }
 
 
 def _own(conditions: list[str], models: Sequence[tuple[Variant, Path]], number: int, pattern: str) -> list[int]:
@@ -239,11 +261,11 @@ def _predict(method: Predicts, data: Dataset, banks: dict[str, Tensor], masks: i
     order = total_lengths(data).argsort(stable=True).repeat_interleave(masks)
     which = torch.arange(masks, device=data.device).repeat(len(data))
     scores = np.empty((masks, len(data), data.task.outputs), np.float32)
-    start = 0
+    start, most = 0, _STEPS[data.device.type]
     costs = total_lengths(data)[order].clamp(min=1).tolist()
     while start < len(order):
         stop = start + 1
-        while stop < len(order) and costs[stop] * (stop + 1 - start) <= _STEPS:
+        while stop < len(order) and costs[stop] * (stop + 1 - start) <= most:
             stop += 1
         index, own = order[start:stop], which[start:stop]
         keep = {}

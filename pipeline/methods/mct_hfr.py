@@ -166,12 +166,23 @@ class _Decoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, dim, bias=False)
 
-    def forward(self, projected: Tensor, encoded: Tensor, keys: Tensor) -> Tensor:
-        """Reconstruct `(B, T, D_m)` from the scaled projection and the encoded sequence, both `(B, T, D)`."""
+    def forward(self, projected: Tensor, encoded: Tensor, keys: Tensor, steps: Tensor) -> Tensor:
+        """Reconstruct some steps: the last level, where a step sees others as keys only, runs for these alone.
+
+        Args:
+            projected: scaled projection `(B, T, D)`.
+            encoded: encoded sequence `(B, T, D)`.
+            keys: `(B, T)` bool, steps that may be attended to.
+            steps: `(B, Q)` int64, which steps are wanted.
+
+        Returns:
+            `(B, Q, D_m)`.
+        """
         x, source = self.dropout(projected), self.dropout(self.scale * encoded)
-        for to_itself, to_encoded in zip(self.to_itself, self.to_encoded, strict=True):
+        for to_itself, to_encoded in zip(self.to_itself[:-1], self.to_encoded[:-1], strict=True):
             x = to_encoded(to_itself(x, valid=keys), source, keys)
-        reconstructed: Tensor = self.output(self.norm(x))
+        wanted = self.to_itself[-1](_at(x, steps), x, keys)
+        reconstructed: Tensor = self.output(self.norm(self.to_encoded[-1](wanted, source, keys)))
         return reconstructed
 
 
@@ -279,8 +290,15 @@ class MCTHFR(NetworkClassifier):
         first = slice(0, len(batch))  # the incomplete view comes first
         total = torch.zeros((), device=batch.labels.device)
         for m, decoder in self.network.decoders.items():
-            missing = batch.present[m] & ~batch.observed[m]
-            if missing.any():
-                reconstructed = decoder(projected[m][first], states[m][first], attendable(batch.valid[m]))
-                total = total + distances.missing_step_error(reconstructed, batch.complete[m], missing)
+            missing, steps = (batch.present[m] & ~batch.observed[m]).sort(dim=1, descending=True, stable=True)
+            most = int(missing.sum(1).amax())
+            if most:
+                missing, steps = missing[:, :most], steps[:, :most]  # (B, Q)
+                reconstructed = decoder(projected[m][first], states[m][first], attendable(batch.valid[m]), steps)
+                total = total + distances.missing_step_error(reconstructed, _at(batch.complete[m], steps), missing)
         return total
+
+
+def _at(x: Tensor, steps: Tensor) -> Tensor:
+    """Steps `(B, Q)` of `x (B, T, D)`: `(B, Q, D)`."""
+    return x.gather(1, steps.unsqueeze(-1).expand(-1, -1, x.shape[2]))

@@ -3,11 +3,11 @@
 B batch, T target steps, S source steps, D width, h heads.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nn.dropout import Dropout, dropout
+from pipeline.nn.dropout import Dropout, drawn_here
+from pipeline.nn.dropped_attention import attention_with_dropout
 
 
 def attendable(valid: Tensor) -> Tensor:
@@ -65,8 +65,8 @@ class Attention(nn.Module):
         """
         mask = None if valid is None else (valid[:, None] if valid.dim() == 3 else valid[:, None, None])
         rate = self.dropout if self.training else 0.0
-        if rate and query.device.type == "cpu":
-            mixed = _attention_with_dropout(query, key, value, mask, rate)
+        if rate and drawn_here(query.device, rate):
+            mixed = attention_with_dropout(query, key, value, mask, rate)
         else:
             mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=rate)
         projected: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
@@ -85,14 +85,6 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(x.shape[0], x.shape[1], self.heads, x.shape[2] // self.heads).transpose(1, 2)
-
-
-def _attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, rate: float) -> Tensor:
-    """What scaled_dot_product_attention computes, which has no fused kernel with dropout on a CPU."""
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # (B, h, T, S)
-    if mask is not None:
-        scores += torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, -torch.inf)
-    return dropout(torch.softmax(scores, dim=-1), rate, training=True) @ value
 
 
 class AttentionBlock(nn.Module):

@@ -18,13 +18,22 @@ def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
     """
     if not training or rate == 0.0:
         return x
-    limit = round(rate * 2**16)
-    if x.device.type != "cpu" or limit == 2**16:
+    if not drawn_here(x.device, rate):
         return functional.dropout(x, rate)
-    drawn = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    kept = torch.empty(x.numel(), dtype=x.dtype)
-    torch.ge(drawn.view(torch.int16)[: x.numel()], limit - 2**15, out=kept)
-    return x * kept.mul_(1.0 / (1.0 - rate)).view(x.shape)
+    kept = draw_kept(torch.empty(x.shape, dtype=x.dtype), rate)
+    return x * kept.mul_(1.0 / (1.0 - rate))
+
+
+def drawn_here(device: torch.device, rate: float) -> bool:
+    """Whether `draw_kept` can do it: on a CPU, at a rate that its resolution tells from 1."""
+    return device.type == "cpu" and round(rate * 2**16) < 2**16
+
+
+def draw_kept(out: Tensor, rate: float) -> Tensor:
+    """Fill `out`, contiguous on a CPU, with 0 at probability `rate` and with 1 elsewhere, and return it."""
+    drawn = torch.empty(-(-out.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    torch.ge(drawn.view(torch.int16)[: out.numel()].view(out.shape), round(rate * 2**16) - 2**15, out=out)
+    return out
 
 
 class Dropout(nn.Module):

@@ -80,7 +80,7 @@ def mlp(make_data: Make) -> tuple[Method, Variant]:
 def test_packed_prediction_equals_one_utterance_at_a_time(
     make_data: Make, monkeypatch: pytest.MonkeyPatch, mlp: tuple[Method, Variant], steps: int
 ) -> None:
-    monkeypatch.setattr(inference, "_STEPS", steps)
+    monkeypatch.setattr(inference, "_STEPS", {"cpu": steps})
     data = make_data(9, absent_steps=0.2)
     masks = [masks_of(data, 3, 2), masks_of(data, 2, 1, seed=1)]
     for method in (Pooled(data), mlp[0]):

@@ -131,6 +131,20 @@ def test_the_released_layer_loses_the_skip_around_its_feed_forward():
                 assert torch.equal(found, x[m] if outer_skip else torch.zeros_like(x[m]))
 
 
+def test_the_papers_layer_with_an_empty_feed_forward_is_the_second_norm_of_the_first():
+    mrau, x = layer(), states()
+    for block in mrau.blocks.values():
+        block.feed_forward[3].weight.data.zero_()
+        block.feed_forward[3].bias.data.zero_()
+    keys, factors = torch.ones(1, 14, dtype=torch.bool), {m: torch.ones(1) for m in STEPS}
+    parts = {m: mrau.blocks[m].attention.project(x[m]) for m in x}
+    key, value = (torch.cat([part[i] for part in parts.values()], dim=2) for i in (1, 2))
+    for m, found in mrau(x, keys, factors).items():
+        block = mrau.blocks[m]
+        attended = block.norm1(x[m] + block.attention.attend(parts[m][0], key, value, keys))
+        torch.testing.assert_close(found, block.norm2(attended))
+
+
 def test_a_layer_of_width_128_has_the_published_size_and_operations():
     mrau = MRAU(128, 4, 512, NO_DROPOUT).eval()
     assert sum(p.numel() for p in mrau.parameters()) == 594_816

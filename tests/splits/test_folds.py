@@ -96,6 +96,36 @@ def test_one_speaker_of_the_held_out_session_tests_and_the_other_validates(
         assert fold.seed is None
 
 
+SPEAKERS = {
+    "IEMOCAP": {"F": [528, 481, 522, 528, 590], "M": [557, 542, 629, 503, 651]},
+    "MSP-IMPROV": {"F": [215, 312, 337, 234, 404, 425], "M": [211, 266, 361, 203, 371, 480]},
+}
+"""Utterances of each session's speakers in the lists of https://github.com/zxpoqas123/MCT-HFR, snapshot ac90c37."""
+SIZES = {
+    "IEMOCAP": [(4446, 557, 528), (4508, 542, 481), (4380, 629, 522), (4500, 503, 528), (4290, 651, 590)],
+    "MSP-IMPROV": [
+        (3393, 211, 215), (3241, 266, 312), (3121, 361, 337), (3382, 203, 234), (3044, 371, 404), (2914, 480, 425),
+    ],
+}  # fmt: skip
+"""Training, validation and test part of their folds."""
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_folds_have_the_sizes_of_the_published_study(name: str, utterance: Make) -> None:
+    corpus = [
+        utterance(f"{session}{sex}{turn}", session=f"ses{session}", speaker=f"{session}{sex}", sex=sex)
+        for sex, counts in SPEAKERS[name].items()
+        for session, count in enumerate(counts, start=1)
+        for turn in range(count)
+    ]
+    folds = make_folds(corpus, protocol("leave_one_session_out", test_speakers="F"), 7)
+    assert len({fold.name for fold in folds}) == len(SIZES[name])
+    assert [tuple(len(getattr(fold, part)) for part in PARTS) for fold in folds] == SIZES[name]
+    for fold in folds:
+        parts = speakers(fold, corpus)
+        assert sum(map(len, parts)) == len(set().union(*parts))
+
+
 def test_with_both_every_speaker_tests_once(corpus: list[Utterance]) -> None:
     folds = make_folds(corpus, protocol("leave_one_session_out", test_speakers="both"), 7)
     assert [fold.name for fold in folds] == ["ses1_f", "ses1_m", "ses2_f", "ses2_m", "ses3_f", "ses3_m"]

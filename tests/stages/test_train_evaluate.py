@@ -197,6 +197,18 @@ def test_predictions_are_those_of_the_models_under_the_masks(benchmark: Path) ->
                         np.testing.assert_allclose(scores[c, r], expected.numpy(), atol=1e-6)
 
 
+def test_an_evaluation_says_what_each_row_cost(benchmark: Path) -> None:
+    train("tiny", "mlp")
+    evaluate("tiny", "mlp")
+    costs = read_json(paths.evaluation_costs("tiny", "mlp"))["rows"]
+    assert list(costs) == ["mlp", "mlp:mean"]
+    for cost in costs.values():
+        assert set(cost) == {"seconds", "peak_memory_mib", "device", "workers"}
+        assert cost["seconds"] > 0
+        assert 20 < cost["peak_memory_mib"] < 2**17
+        assert (cost["device"], cost["workers"]) == ("cpu", 1)
+
+
 def test_the_fillers_differ_only_where_a_modality_is_missing(benchmark: Path) -> None:
     train("tiny", "mlp")
     evaluate("tiny", "mlp")
