@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from pipeline.methods.protocol import TEST_TIME, MethodParams, Spec
+from pipeline.methods.protocol import Spec
 from pipeline.registry import entry_class
 from pipeline.schema import Rate
+from pipeline.training.params import TEST_TIME, MethodParams
 
 if TYPE_CHECKING:
     from pipeline.imputation.protocol import Filler

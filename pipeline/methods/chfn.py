@@ -26,7 +26,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
-from pipeline.methods.protocol import AttentionParams, Needs, Spec
+from pipeline.methods.protocol import Needs, Spec
 from pipeline.nn.attention import AttentionBlock
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import gated_head
@@ -34,6 +34,7 @@ from pipeline.nn.mrau import at_least_one_step
 from pipeline.nn.positions import sinusoidal
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
+from pipeline.training.params import AttentionParams
 
 
 class Params(AttentionParams):

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import AttentionParams, Needs, Spec
+from pipeline.methods.protocol import Needs, Spec
 from pipeline.nn.distances import missing_step_error, negative_cosine
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import BatchNorm, gated_head
@@ -51,6 +51,7 @@ from pipeline.nn.recurrent import packed_lstm
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.loop import fit_network
+from pipeline.training.params import AttentionParams
 from pipeline.training.run import Run
 
 

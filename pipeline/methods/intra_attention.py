@@ -29,13 +29,14 @@ from pipeline.imputation.neighbours import NeighboursFiller
 from pipeline.imputation.params import NeighboursParams
 from pipeline.imputation.protocol import fill
 from pipeline.imputation.vectors import Vectors
-from pipeline.methods.protocol import TEST_TIME, Needs, NeuralParams, Output, Spec
+from pipeline.methods.protocol import Needs, Output, Spec
 from pipeline.nn.attention import Attention, attendable
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.recurrent import packed_gru
 from pipeline.schema import Rate
 from pipeline.training.batches import by_length
 from pipeline.training.classifier import NetworkClassifier
+from pipeline.training.params import TEST_TIME, NeuralParams
 from pipeline.training.run import Run
 
 _EVALUATION_BATCH = 128

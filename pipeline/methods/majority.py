@@ -14,7 +14,8 @@ from torch import Tensor
 
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import MethodParams, Needs, Output, Spec
+from pipeline.methods.protocol import Needs, Output, Spec
+from pipeline.training.params import MethodParams
 from pipeline.training.run import Run
 
 

@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import AttentionParams, Needs, Regime, Spec
+from pipeline.methods.protocol import Needs, Spec
 from pipeline.nn import distances
 from pipeline.nn.attention import AttentionBlock, attendable
 from pipeline.nn.dropout import Dropout
@@ -36,6 +36,7 @@ from pipeline.nn.mrau import MRAU, FrontEnd, MRAUEncoder, States, at_least_one_s
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.loop import fit_network
+from pipeline.training.params import AttentionParams, Regime
 from pipeline.training.run import Run
 
 

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.batch import Batch
-from pipeline.methods.protocol import AttentionParams, Needs, Spec
+from pipeline.methods.protocol import Needs, Spec
 from pipeline.nn.attention import AttentionBlock
 from pipeline.nn.distances import central_moment_discrepancy
 from pipeline.nn.dropout import Dropout
@@ -40,6 +40,7 @@ from pipeline.nn.mrau import at_least_one_step
 from pipeline.nn.recurrent import packed_lstm
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
+from pipeline.training.params import AttentionParams
 
 Vectors = dict[str, Tensor]
 

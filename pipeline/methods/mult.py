@@ -37,12 +37,13 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationInfo, field_v
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
-from pipeline.methods.protocol import AttentionParams, Needs, Spec
+from pipeline.methods.protocol import Needs, Spec
 from pipeline.nn.crossmodal import Encoder, PairwiseStreams, TransposedEncoder
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.prenorm import PreNormEncoder, last_step
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
+from pipeline.training.params import AttentionParams
 
 
 class Kernels(BaseModel):

@@ -27,13 +27,14 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
-from pipeline.methods.protocol import AttentionParams, Needs, Spec
+from pipeline.methods.protocol import Needs, Spec
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import Head, gated_head
 from pipeline.nn.hub import HubExchange, HubSum, HubUnit, Steps, masked_mean
 from pipeline.nn.mrau import FrontEnd, at_least_one_step
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
+from pipeline.training.params import AttentionParams
 
 
 class Kernels(BaseModel):

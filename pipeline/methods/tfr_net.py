@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import AttentionParams, Needs, Spec
+from pipeline.methods.protocol import Needs, Spec
 from pipeline.nn.crossmodal import Encoder, PairwiseStreams, TransposedEncoder
 from pipeline.nn.distances import missing_step_error
 from pipeline.nn.dropout import Dropout
@@ -46,6 +46,7 @@ from pipeline.nn.prenorm import PreNormEncoder
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.loop import fit_network
+from pipeline.training.params import AttentionParams
 from pipeline.training.run import Run
 
 

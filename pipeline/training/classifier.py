@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
 from pipeline.data.task import Task
-from pipeline.methods.protocol import NeuralParams, Output
+from pipeline.methods.protocol import Output
 from pipeline.training.loop import fit_network
+from pipeline.training.params import NeuralParams
 from pipeline.training.run import Run
 
 

@@ -23,9 +23,10 @@ from pipeline.imputation.chance import Chance
 from pipeline.imputation.params import FillerParams, make_filler
 from pipeline.imputation.protocol import Donors, Oracle, Sampler, fill
 from pipeline.imputation.vectors import Vectors, constant_columns, utterance_vectors, vector_dataset, whole_vectors
-from pipeline.methods.protocol import NeuralParams, Output, Spec
+from pipeline.methods.protocol import Output, Spec
 from pipeline.seeding import stream_seed
 from pipeline.training.loop import fit_network
+from pipeline.training.params import NeuralParams
 from pipeline.training.run import Run
 
 _ROWS = 256

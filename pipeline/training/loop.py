@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
 from pipeline.errors import ContractError
-from pipeline.methods.protocol import NeuralParams
 from pipeline.training.batches import by_length, shuffled
+from pipeline.training.params import NeuralParams
 from pipeline.training.regimes import Keep, epoch_masks, repeated, validation_masks
 from pipeline.training.run import Run
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import MethodParams
+from pipeline.training.params import MethodParams
 from pipeline.training.run import Run
 
 Keep = dict[str, Tensor]

@@ -24,8 +24,9 @@ from pipeline.data.reencoding import Reencoder
 from pipeline.data.store import FeatureStore
 from pipeline.errors import ContractError, DataError, ParamsError
 from pipeline.files import read_json
-from pipeline.methods.protocol import MethodParams, Variant
+from pipeline.methods.protocol import Variant
 from pipeline.params import options
+from pipeline.training.params import MethodParams
 
 _RANDOM = "random"
 

@@ -18,7 +18,8 @@ from pipeline.data.batch import MODALITIES, MODALITY_SETS, Batch
 from pipeline.data.dataset import Dataset
 from pipeline.data.reencoding import Reencoder
 from pipeline.errors import ParamsError
-from pipeline.methods.protocol import Method, NeuralParams, Spec, build, not_applicable, variants
+from pipeline.methods.protocol import Method, Spec, build, not_applicable, variants
+from pipeline.training.params import NeuralParams
 from pipeline.training.run import Run
 
 SMALL: dict[str, dict[str, Any]] = {

@@ -7,7 +7,8 @@ import pytest
 from pipeline import registry
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
-from pipeline.methods.protocol import Needs, NeuralParams, Spec, models, variants
+from pipeline.methods.protocol import Needs, Spec, models, variants
+from pipeline.training.params import NeuralParams
 
 MODALITIES = ("text", "audio", "vision")
 

@@ -8,8 +8,8 @@ import torch
 
 from pipeline.data.dataset import Dataset
 from pipeline.data.task import Task
-from pipeline.methods.protocol import NeuralParams
 from pipeline.registry import load
+from pipeline.training.params import NeuralParams
 from pipeline.training.run import Run
 from tests.methods.test_contract import METHODS, make_method
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
 from pipeline.errors import ContractError
-from pipeline.methods.protocol import NeuralParams
 from pipeline.training.loop import fit_network
+from pipeline.training.params import NeuralParams
 from pipeline.training.run import Run
 
 Make = Callable[..., Dataset]

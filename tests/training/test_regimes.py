@@ -8,7 +8,7 @@ import torch
 
 from pipeline.data.dataset import Dataset
 from pipeline.data.modalities import MODALITIES
-from pipeline.methods.protocol import MethodParams
+from pipeline.training.params import MethodParams
 from pipeline.training.regimes import epoch_masks, repeated, validation_masks
 from pipeline.training.run import Run
 

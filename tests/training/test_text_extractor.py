@@ -23,8 +23,9 @@ from pipeline.errors import ContractError, DataError, ParamsError
 from pipeline.extractors.bert import Bert, Options
 from pipeline.files import read_json
 from pipeline.methods import mct_hfr
-from pipeline.methods.protocol import MethodParams, variants
+from pipeline.methods.protocol import variants
 from pipeline.training import jobs, text_extractor
+from pipeline.training.params import MethodParams
 from pipeline.training.text_extractor import TextExtractor, cannot_reencode, find_text_extractor, with_missing_text
 from stages.evaluate import evaluate
 from stages.extract import extract
