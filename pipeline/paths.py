@@ -59,6 +59,11 @@ def predictions(benchmark_name: str, method: str) -> Path:
     return DATA / "predictions" / benchmark_name / f"{method}.h5"
 
 
+def reconstructions(benchmark_name: str, method: str) -> Path:
+    """What the method's fillers put into holes of the test part: errors and projections, by row."""
+    return DATA / "reconstructions" / benchmark_name / f"{method}.json"
+
+
 def scores(benchmark_name: str) -> Path:
     """All scores of one benchmark."""
     return METRICS / "scores" / f"{benchmark_name}.json"

@@ -88,6 +88,9 @@ def stale_artifacts(params: Params) -> list[Path]:
     """
     wanted = {
         paths.DATA / "predictions": {paths.predictions(b, m) for b in params.benchmarks for m in params.methods},
+        paths.DATA / "reconstructions": {
+            paths.reconstructions(b, m) for b in params.benchmarks for m in params.methods
+        },
         paths.METRICS / "costs": {
             path(b, m)
             for path in (paths.costs, paths.evaluation_costs)

@@ -7,7 +7,7 @@ from safetensors.numpy import load_file
 
 from pipeline import cli, paths
 from pipeline.data.predictions import write_predictions
-from pipeline.evaluation.inference import PredictionJob, predict_one, total_cost
+from pipeline.evaluation.jobs import PredictionJob, predict_one, total_cost
 from pipeline.execution.device import jobs_at_once
 from pipeline.execution.jobs import run_jobs, workers
 from pipeline.execution.lock import exclusive
@@ -61,15 +61,17 @@ def evaluate(benchmark: str, method: str) -> None:
             else:
                 params_of = row.params.model_dump(mode="json")
                 writer.row(row.row, **known, regime=row.params.regime, params=params_of, oracle=row.params.oracle)
-        costs: dict[str, set[Path]] = {}
+        records: dict[str, list[Path]] = {}
         results = track(run_jobs(predict_one, jobs, jobs_at_once()), f"evaluate {method}", "models", len(jobs))
         for job, result in zip(jobs, results, strict=True):
-            costs.setdefault(job.variant.row, set()).add(result.with_suffix(".json"))
+            records.setdefault(job.variant.row, []).append(result.with_suffix(".json"))
             for pattern, scores in sorted(load_file(result).items()):
                 conditions = masks.conditions(job.fold["name"], pattern)
                 writer.add(job.variant.row, job.fold["name"], job.seed, pattern, conditions, scores)
-        rows_costs = {row: total_cost(files, workers(jobs_at_once())) for row, files in costs.items()}
-        write_json(paths.evaluation_costs(benchmark, method), {"rows": rows_costs})
+        spent = {row: total_cost(files, workers(jobs_at_once())) for row, files in records.items()}
+        write_json(paths.evaluation_costs(benchmark, method), {"rows": spent})
+        filled = {row: [read_json(file)["reconstruction"] for file in files] for row, files in records.items()}
+        write_json(paths.reconstructions(benchmark, method), {row: own for row, own in filled.items() if any(own)})
     shutil.rmtree(scratch)
 
 

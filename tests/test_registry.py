@@ -32,7 +32,7 @@ def write(root: Path, **sources: str) -> None:
 
 def test_names_are_files_and_packages_without_the_supporting_ones(checkout: Path) -> None:
     write(checkout, pipeline__methods__b="", pipeline__methods__a="", pipeline__methods__protocol="")
-    write(checkout, pipeline__methods__runner="", pipeline__methods___hidden="")
+    write(checkout, pipeline__methods___hidden="")
     folder = checkout / "pipeline" / "methods"
     (folder / "c").mkdir()
     (folder / "c" / "__init__.py").touch()

@@ -123,6 +123,22 @@ class FilledClassifier:
                 scores[rows] = self._vote(batch, rows, vectors, have, test)
         return Output(scores)
 
+    def reconstruct(self, batch: Batch, test: Dataset) -> Vectors:
+        """Fill the holes of a batch, as `predict` does.
+
+        Args:
+            batch: of utterances.
+            test: the test part, for oracles.
+
+        Returns:
+            Per modality `(draws, B, D_m)`.
+        """
+        vectors, have = ({m: x[m] for m in self._modalities} for x in utterance_vectors(batch))
+        everyone = torch.arange(len(batch), device=batch.labels.device)
+        with torch.no_grad():
+            parts = [self._filled(batch, rows, vectors, have, test) for rows in torch.split(everyone, _ROWS)]
+        return {m: torch.cat([part[m] for part in parts], 1) for m in vectors}
+
     def state(self) -> dict[str, Tensor]:
         """Weights, and the filler where it is fitted."""
         weights = {f"network.{name}": x.detach().clone() for name, x in self.network.state_dict().items()}
@@ -147,20 +163,25 @@ class FilledClassifier:
 
     def _vote(self, batch: Batch, rows: Tensor, vectors: Vectors, have: Vectors, test: Dataset | None) -> Tensor:
         """Scores `(b, K)` of the utterances `rows (b,)`, which have holes."""
-        if batch.keys is None:
-            raise ContractError("predict: a batch without keys, expected one made by Dataset.batch; chance needs them")
-        filler: Sampler = self._filler
-        if test is not None and self.params.oracle:
-            filler = cast(Oracle, self._filler).seeing(self._donors(test), batch.labels[rows])
-        own, there = ({m: x[rows] for m, x in every.items()} for every in (vectors, have))
-        n, chance = self.params.draws, Chance(self._seed, batch.keys[rows])
-        filled = fill(filler, self.params.filler, own, there, chance, n, splice=self.params.splice)
+        filled = self._filled(batch, rows, vectors, have, test)
+        n = self.params.draws
         flat = {m: x.flatten(0, 1) for m, x in filled.items()}  # (n b, D_m)
         found = self._task.predict(self._classify(flat)).reshape(n, len(rows), -1)  # (n, b, K)
         if n == 1 or not self._task.labels:
             return found.mean(0)
         votes = torch.nn.functional.one_hot(found.argmax(-1), found.shape[-1])
         return votes.float().mean(0)
+
+    def _filled(self, batch: Batch, rows: Tensor, vectors: Vectors, have: Vectors, test: Dataset | None) -> Vectors:
+        """Vectors `(draws, b, D_m)` of the utterances `rows (b,)`, whose holes are filled."""
+        if batch.keys is None:
+            raise ContractError("predict: a batch without keys, expected one made by Dataset.batch; chance needs them")
+        filler: Sampler = self._filler
+        if test is not None and self.params.oracle:
+            filler = cast(Oracle, self._filler).seeing(self._donors(test), batch.labels[rows])
+        own, there = ({m: x[rows] for m, x in every.items()} for every in (vectors, have))
+        chance = Chance(self._seed, batch.keys[rows])
+        return fill(filler, self.params.filler, own, there, chance, self.params.draws, splice=self.params.splice)
 
     def _donors(self, test: Dataset) -> Donors:
         """The test part as vectors, made once."""
