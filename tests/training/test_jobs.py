@@ -20,7 +20,7 @@ from pipeline.methods.protocol import Needs, variants
 from pipeline.registry import import_closure
 from pipeline.training import jobs as module
 from pipeline.training.jobs import TrainingJob, filler_jobs, refusal, train_one, training_jobs
-from pipeline.training.results import gather_models, model_file
+from pipeline.training.results import costs, gather_models, model_file
 from stages.split import split
 
 FOLDER = Path("data/benchmarks/tiny")
@@ -236,7 +236,7 @@ def gathered(found: list[TrainingJob]) -> Path:
     every = [*found, *filler_jobs(found)]
     for job in every:
         train_one(job)
-    gather_models(every, {}, Path("models"))
+    gather_models(every, {}, costs(every), Path("models"))
     return model_file(Path("models") / found[0].variant.folder / found[0].fold["name"], found[0].seed, "")
 
 
