@@ -56,7 +56,7 @@ def test_what_each_module_says_of_its_own_block_is_gathered(
         "'minilmm' has no file pipeline/extractors/minilmm.py, did you mean 'minilm'?",
         "'mctt_hfr' has no file pipeline/methods/mctt_hfr.py, did you mean 'mct_hfr'?",
         "methods.mlp.hiden: unknown key, did you mean 'hidden'?",
-        "methods.mlp.variants.mean.filler: found \"median\", expected 'zero' or 'mean'",
+        "methods.mlp.variants.mean.filler: found \"median\", expected 'zero', 'mean', 'uniform'",
     ):
         assert len([line for line in lines if part in line]) == 1, part
     assert len(lines) == 9

@@ -17,7 +17,7 @@ from pipeline import paths
 from pipeline.data.dataset import load_dataset
 from pipeline.data.predictions import PredictionStore
 from pipeline.errors import DataError, ParamsError
-from pipeline.evaluation import inference
+from pipeline.evaluation import jobs as predictions
 from pipeline.evaluation.inference import load_method
 from pipeline.execution.lock import exclusive
 from pipeline.files import read_json
@@ -303,7 +303,7 @@ def test_an_evaluation_that_was_interrupted_goes_on_where_it_was(
     whole = paths.predictions("tiny", "majority").read_bytes()
     monkeypatch.setenv("LACUNA_JOBS", "1")
     predicted: list[Path] = []
-    original = inference.predict_masked
+    original = predictions.predict_masked
 
     def counted(*arguments: Any) -> Any:
         if len(predicted) == 3:
@@ -311,11 +311,11 @@ def test_an_evaluation_that_was_interrupted_goes_on_where_it_was(
         predicted.append(paths.scratch())
         return original(*arguments)
 
-    monkeypatch.setattr(inference, "predict_masked", counted)
+    monkeypatch.setattr(predictions, "predict_masked", counted)
     with pytest.raises(KeyboardInterrupt):
         evaluate("tiny", "majority")
     assert paths.predictions("tiny", "majority").read_bytes() == whole
-    monkeypatch.setattr(inference, "predict_masked", lambda *a: (predicted.append(paths.scratch()), original(*a))[1])
+    monkeypatch.setattr(predictions, "predict_masked", lambda *a: (predicted.append(paths.scratch()), original(*a))[1])
     evaluate("tiny", "majority")
     assert len(predicted) == 4  # one per fold: the seeds make no difference to a majority
     assert paths.predictions("tiny", "majority").read_bytes() == whole
@@ -369,7 +369,7 @@ def test_every_rate_is_predicted_by_the_model_that_was_trained_at_it(
     method, scaler = load_method(paths.models("tiny", "mlp") / "each/ses1/1@0.5.safetensors", variant, data)
     masks = bank.masks("ses1", "frames")
     test = scaler.apply(data.take(data.positions(masks.utt_ids)))
-    np.testing.assert_allclose(each[1], inference.predict_masked(method, test, [masks])[0][1], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(each[1], predictions.predict_masked(method, test, [masks])[0][1], rtol=0, atol=1e-6)
     with PredictionStore(paths.predictions("tiny", "mlp")) as store:
         alike = [store.scores(row, "ses1", 1, "modalities")[1] for row in ("mlp", "mlp:each")]
     np.testing.assert_allclose(*alike, rtol=0, atol=1e-6)  # no rates: the lowest one's model
