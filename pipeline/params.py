@@ -62,8 +62,9 @@ class Params(Section):
                 wrong.append(f"features.{name}.stream: '{features.stream}' does not give {features.modality} features")
         for name, benchmark in self.benchmarks.items():
             wrong += self._benchmark(name, benchmark)
-        strangers = self.report.published.keys() - self.benchmarks
-        wrong += [unknown("report.published", name, self.benchmarks) for name in sorted(strangers)]
+        for key in ("published", "beware"):
+            strangers = getattr(self.report, key).keys() - self.benchmarks
+            wrong += [unknown(f"report.{key}", name, self.benchmarks) for name in sorted(strangers)]
         if wrong:
             raise ValueError("\n".join(wrong))
         return self

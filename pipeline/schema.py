@@ -315,8 +315,10 @@ class Report(Section):
         primary: the metric of the first table and plot; a benchmark whose task has no such metric shows its own main
             one (UAR of a classification, MAE of a regression).
         published: by benchmark, the file studies/published/{name}.csv whose figures stand beside the measured ones.
+        beware: by benchmark, what must be read before any of its numbers.
     """
 
     title: str
     primary: Literal["ACC", "UAR", "UF1", "WF1", "MAE", "Corr", "ACC2", "F1", "ACC2_non0", "F1_non0"] = "UAR"
     published: dict[Name, Name] = {}
+    beware: dict[Name, str] = {}

@@ -13,7 +13,8 @@ def report() -> None:
     params = load_params()
     scores = [read_json(paths.scores(benchmark)) for benchmark in sorted(params.benchmarks)]
     published = {b: read_published(paths.published(name)) for b, name in params.report.published.items()}
-    html, markdown = report_pages(scores, params.report.title, params.report.primary, published)
+    beware = params.report.beware
+    html, markdown = report_pages(scores, params.report.title, params.report.primary, published, beware)
     write_json(paths.METRICS / "auilc.json", auilc_summary(scores))
     write_text(paths.METRICS / "report.md", markdown)
     write_text(paths.METRICS / "report.html", html)

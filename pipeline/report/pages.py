@@ -58,6 +58,7 @@ def report_pages(
     title: str,
     primary: str,
     published: Mapping[str, Sequence[Figure]] | None = None,
+    beware: Mapping[str, str] | None = None,
 ) -> tuple[str, str]:
     """The report as (HTML, Markdown); the HTML is self-contained and works offline.
 
@@ -66,6 +67,7 @@ def report_pages(
         title: of the report.
         primary: metric of the first table and plot, where a benchmark has it.
         published: by benchmark, what papers print.
+        beware: by benchmark, what must be read first.
     """
     rows = sorted({row["row"] for found in scores for row in found["rows"]})
     lead = f"{len(scores)} benchmark{'s' * (len(scores) != 1)}, {len(rows)} row{'s' * (len(rows) != 1)} of results."
@@ -75,7 +77,10 @@ def report_pages(
     values = {
         "title": title,
         "lead": lead,
-        "banners": [banner for found in scores for banner in _banners(found)],
+        "banners": [
+            *(banner for found in scores for banner in _banners(found)),
+            *(f"{name}: {text}" for name, text in sorted((beware or {}).items())),
+        ],
         "sections": [_section(found, primary, (published or {}).get(found["benchmark"], ())) for found in scores],
         "terms": [*terms.items(), *TERMS],
         "commands": COMMANDS,

@@ -117,6 +117,13 @@ def test_real_data_are_not_called_synthetic_and_random_weights_are_named(scores:
     assert "> Features of demo (audio) come from a network with random weights" in report_pages([random], "T", "UAR")[1]
 
 
+def test_what_a_study_says_of_a_benchmark_stands_above_its_numbers(scores):
+    html, markdown = report_pages([scores], "T", "UAR", beware={"demo": "its text was seen before <b>"})
+    assert "> demo: its text was seen before <b>" in markdown
+    assert "demo: its text was seen before &lt;b&gt;" in html
+    assert markdown.index("seen before") < markdown.index("## Benchmark")
+
+
 def test_a_synthetic_corpus_does_not_hide_random_weights(scores: dict) -> None:
     features = scores["features"] | {"text": scores["features"]["text"] | {"random_weights": True}}
     html, markdown = report_pages([scores | {"random_weights": True, "features": features}], "Title", "UAR")

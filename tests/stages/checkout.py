@@ -85,6 +85,17 @@ def shrink(params: dict[str, Any]) -> None:
     params["features"]["demo_audio"]["extractor"] = "egemaps"
     params["methods"] = {
         "majority": {},
-        "mct_hfr": {"width": 8, "heads": 2, "ffn": 8, "layers": 1, "lfi_depth": 1, "epochs": 1},
+        "mct_hfr": {
+            "regime": "dynamic",
+            "p_miss": 0.2,
+            "alpha": 0.4,
+            "beta": 0.6,
+            "width": 8,
+            "heads": 2,
+            "ffn": 8,
+            "layers": 1,
+            "lfi_depth": 1,
+            "epochs": 1,
+        },
         "mlp": {"hidden": [8], "epochs": 2, "decay_every": None, "variants": {"mean": {"filler": "mean"}}},
     }

@@ -65,6 +65,18 @@ def test_a_method_parameter_reruns_that_method_only(demo_checkout: Checkout) -> 
     assert demo_checkout.repro() == []
 
 
+@pytest.mark.parametrize(
+    "change", ["layers=2", "alpha=0.9", "beta=0.9", "p_miss=0.3", "regime=complete"], ids=lambda c: c.split("=")[0]
+)
+def test_an_experiment_with_a_method_reruns_that_method_only(demo_checkout: Checkout, change: str) -> None:
+    before = (demo_checkout.path / "params.yaml").read_text()
+    output = demo_checkout.run("dvc", "exp", "run", "-S", f"methods.mct_hfr.{change}")
+    ran = [stage for stage in stages_run(output) if stage != "check"]
+    assert ran == ["train@demo-mct_hfr", "evaluate@demo-mct_hfr", *TAIL]
+    (demo_checkout.path / "params.yaml").write_text(before)
+    assert demo_checkout.repro() == []
+
+
 def test_a_test_grid_reruns_no_training(demo_checkout: Checkout) -> None:
     demo_checkout.edit(lambda p: p["benchmarks"]["demo"]["missing"]["test"]["frames"].update(rates=[0.0, 0.9]))
     assert demo_checkout.repro() == ["mask@demo", *_of("evaluate"), *TAIL]

@@ -141,6 +141,26 @@ def test_a_killed_training_goes_on_where_it_was_and_ends_in_the_same_bytes(
     assert contents(paths.models("tiny", "mlp")) == resumed
 
 
+def test_a_parameter_retrains_only_the_variants_that_look_at_it(
+    benchmark: Path,
+    study: dict[str, Any],
+    write_params: Callable[[Any, Path], Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small = {"width": 4, "heads": 1, "ffn": 4, "layers": 1, "lfi_depth": 1, "epochs": 1}
+    rows = {"complete": {"regime": "complete"}, "mct": {"lfi": False, "gfa": False}, "mct_gfa": {"lfi": False}}
+    study["methods"]["mct_hfr"] = {**small, "variants": rows}
+    write_params(study, paths.PARAMS)
+    train("tiny", "mct_hfr")
+    capsys.readouterr()
+    for change, kept in (({"alpha": 0.9}, 16), ({"beta": 0.9}, 24), ({"p_miss": 0.3}, 8), ({"layers": 2}, 0)):
+        study["methods"]["mct_hfr"] |= change
+        write_params(study, paths.PARAMS)
+        train("tiny", "mct_hfr")
+        said = capsys.readouterr().out
+        assert (f"mct_hfr: {kept} of 32 trainings are already done" in said) == (kept > 0), change
+
+
 def test_a_failure_leaves_the_earlier_models(
     benchmark: Path, study: dict[str, Any], write_params: Callable[[Any, Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
