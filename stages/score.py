@@ -6,6 +6,7 @@ from pipeline.evaluation.comparison import curves, statistics
 from pipeline.evaluation.decomposition import decompose
 from pipeline.evaluation.durations import by_duration
 from pipeline.evaluation.facts import load_benchmark
+from pipeline.evaluation.fillings import fillings
 from pipeline.evaluation.scores import curve_columns, curve_rows, score_planted, score_row
 from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
@@ -23,10 +24,12 @@ def score(benchmark: str) -> None:
     for method in params.methods:
         with PredictionStore(paths.predictions(benchmark, method)) as store:
             data.check(store)
+            filled = fillings(store, paths.reconstructions(benchmark, method), confidence, classes=bool(data.labels))
             for info in store.rows:
                 row = score_row(store, info, measures, confidence)
                 row["durations"] = by_duration(store, info, measures, confidence, edges, durations)
                 row["decomposition"] = decompose(store, info, measures, masks, lengths)
+                row["reconstruction"] = filled.get(info.row)
                 rows.append(row)
                 compared[info.row] = curves(store, info, measures, confidence, speakers)
     oracles = {row["row"] for row in rows if row["oracle"]}
