@@ -18,6 +18,7 @@ _TRAINING = [
     "workers",
     "device",
 ]
+_FILLERS = "fitting fillers (s)"
 _EVALUATION = ["evaluation (s)", "peak memory of its workers (MiB)"]
 
 _EXTRACTION_HEADER = [
@@ -95,23 +96,26 @@ def cost_table(scores: dict[str, Any], primary: str, trained: list[Path], evalua
     lines, total = [], 0.0
     evaluations = _rows(evaluated, ("seconds", "peak_memory_mib"), "evaluate again")
     rows = {row["row"]: row for row in scores["rows"]}
-    for name, cost in _rows(trained, _COSTS, "train again").items():
+    costs = _rows(trained, _COSTS, "train again")
+    fillers = any(cost["filler_seconds"] for cost in costs.values())
+    for name, cost in costs.items():
         area = first_area(rows[name], primary) if name in rows else None
         bought = NOTHING if area is None else quantity(scores, primary).text(area["mean"])
         shared = f"the same models as {cost['trained_with']}" if cost["trained_with"] else ""
         said = named(rows[name]) if name in rows else name
-        lines.append([Cell(said), Cell(bought), *_trained(cost, shared), *_evaluated(evaluations.get(name))])
+        filled = [Cell(f"{cost['filler_seconds']:.1f}" if cost["filler_seconds"] else NOTHING)] if fillers else []
+        lines.append([Cell(said), Cell(bought), *_trained(cost, shared), *filled, *_evaluated(evaluations.get(name))])
         total += 0.0 if cost["trained_with"] else cost["seconds"]
     return Table(
         f"Training on {scores['benchmark']}: {total:.1f} s in all, summed over models (those of several rows once); "
         f"workers train them side by side. AUILC is that of {quantity(scores, primary).said} in the report; evaluation "
-        "is prediction under all masks.",
-        ["row", f"AUILC ({primary})", *_TRAINING, *_EVALUATION],
+        "is prediction under all masks." + (" Fitting fillers is not in that sum." if fillers else ""),
+        ["row", f"AUILC ({primary})", *_TRAINING, *([_FILLERS] if fillers else []), *_EVALUATION],
         lines,
     )
 
 
-_COSTS = ("trained_with", "seconds", "peak_memory_mib", "models", "epochs", "workers", "device")
+_COSTS = ("trained_with", "seconds", "filler_seconds", "peak_memory_mib", "models", "epochs", "workers", "device")
 
 
 def _rows(files: list[Path], wanted: tuple[str, ...], fix: str) -> dict[str, dict[str, Any]]:

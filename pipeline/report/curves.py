@@ -12,9 +12,10 @@ from pipeline.report.results import FLOOR, OPTIMUM, PATTERN_WORDS, curve_pattern
 
 # Okabe and Ito's palette for all kinds of colour vision (https://jfly.uni-koeln.de/color/), without its yellow, which
 # does not show on white; markers tell rows apart without colour.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "x", "cross", "star")
-_GREY, _INK, _GRID = "#6b6b6b", "#222222", "#e6e6e6"
+GREY, INK, GRID = "#6b6b6b", "#222222", "#e6e6e6"
+FONT = {"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 14, "color": INK}
 _DASHES = ("dash", "longdash", "dashdot", "longdashdot")
 _LABEL_PX = 17  # height of a label at the end of a line
 
@@ -43,7 +44,7 @@ def _figure(scores: dict[str, Any], pattern: str, metric: Quantity) -> Any:
     seen = _add_bounds(figure, rates, [_heights(found[named(row)], metric) for row in rows if row["oracle"]])
     competing = [row["row"] for row in rows if row["row"] != FLOOR and not row["oracle"]]
     for index, name in enumerate(competing):
-        colour, symbol = _COLOURS[index % len(_COLOURS)], _SYMBOLS[index % len(_SYMBOLS)]
+        colour, symbol = COLOURS[index % len(COLOURS)], _SYMBOLS[index % len(_SYMBOLS)]
         seen += _add_row(figure, name, rates, found[name], metric, colour, symbol)
         ends[name] = (seen[-1], colour)
     for name, (heights, line) in _references(scores, rows, found, metric).items():
@@ -80,7 +81,7 @@ def _add_bounds(figure: Any, rates: list[float], oracles: list[list[float]]) -> 
         y=[*high, *reversed(low)],
         name="between the oracles",
         fill="toself",
-        fillcolor=_GREY,
+        fillcolor=GREY,
         opacity=0.1,
         line={"width": 0},
         hoverinfo="skip",
@@ -96,15 +97,15 @@ def _references(
     lines = {}
     for row in rows:
         if row["row"] == FLOOR:
-            style = {"color": _GREY, "width": 2, "dash": "dash"}
+            style = {"color": GREY, "width": 2, "dash": "dash"}
             lines[f"{FLOOR} (floor)"] = (_heights(found[named(row)], metric), style)
     for index, row in enumerate(row for row in rows if row["oracle"]):
-        style = {"color": _INK, "width": 1.5, "dash": _DASHES[index % len(_DASHES)]}
+        style = {"color": INK, "width": 1.5, "dash": _DASHES[index % len(_DASHES)]}
         lines[named(row)] = (_heights(found[named(row)], metric), style)
     if "tav" in scores["planted_optimum"]:
         height = metric.factor * scores["planted_optimum"]["tav"][metric.name]["mean"]
         points = len(next(iter(found.values())))
-        lines[f"{OPTIMUM} (ceiling)"] = ([height] * points, {"color": _INK, "width": 1.5, "dash": "dot"})
+        lines[f"{OPTIMUM} (ceiling)"] = ([height] * points, {"color": INK, "width": 1.5, "dash": "dot"})
     return lines
 
 
@@ -161,7 +162,7 @@ def _label_ends(figure: Any, ends: dict[str, tuple[float, str]], rate: float, bo
             mode="text",
             text=[f"  <span style='color:{ends[name][1]}'>●</span> {name}"],
             textposition="middle right",
-            textfont={"size": 13, "color": _INK},
+            textfont={"size": 13, "color": INK},
             cliponaxis=False,
             hoverinfo="skip",
             showlegend=False,
@@ -202,12 +203,12 @@ def _layout(
     )
     better = ", lower is better" if metric.lower else ""
     unit = " (%)" if metric.percent else ""
-    axis = {"gridcolor": _GRID, "zeroline": False, "linecolor": _GREY, "ticks": "outside", "tickcolor": _GREY}
+    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GREY, "ticks": "outside", "tickcolor": GREY}
     return {
         "template": None,
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
-        "font": {"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 14, "color": _INK},
+        "font": FONT,
         "height": _height(len(names)) + 140,
         "margin": {"l": 64, "r": 48 + 8 * max(map(len, names)), "t": 16, "b": 64},
         "hovermode": "x unified",

@@ -11,6 +11,7 @@ from plotly.offline import get_plotlyjs
 from pipeline.report import results, setting
 from pipeline.report.breakdowns import diagonal_tables, duration_tables
 from pipeline.report.curves import figure_patterns, figures
+from pipeline.report.fillings import error_figure, filling_table, projection_figures
 from pipeline.report.published import Figure, published_table
 from pipeline.report.quantity import primary_metric
 from pipeline.report.statistics import statistics_tables
@@ -141,6 +142,9 @@ def _section(scores: dict[str, Any], asked: str, published: Sequence[Figure]) ->
         "durations": duration_tables(scores, primary),
         "published": published_table(scores, primary, published) if published else None,
         "sets": [*results.set_tables(scores, primary), *diagonal_tables(scores, primary)],
+        "filling": filling_table(scores, primary),
+        "errors": error_figure(scores, primary),
+        "projections": projection_figures(scores, primary),
         "confusions": results.confusions(scores, primary),
         "models": setting.model_table(scores, primary),
         "params": setting.row_params(scores, primary),

@@ -14,7 +14,7 @@ from pipeline.evaluation.scores import score_row
 SETS = ["t", "a", "v", "ta", "tv", "av", "tav"]
 RATES = [f"{i / 10:.1f}" for i in range(10)]
 
-_NONE: dict[str, Any] = {"durations": {}, "decomposition": []}
+_NONE: dict[str, Any] = {"durations": {}, "decomposition": [], "reconstruction": None}
 
 
 def _facts() -> dict[str, Any]:
