@@ -103,6 +103,7 @@ def write_method(
     cost = {
         "trained_with": None,
         "seconds": 3.0,
+        "filler_seconds": 0.0,
         "peak_memory_mib": 100.0,
         "models": 4,
         "epochs": 40,
@@ -110,6 +111,7 @@ def write_method(
         "device": "cpu",
     }
     write_json(Path(f"metrics/costs/b/{method}.json"), {"rows": {method: cost}})
+    write_json(Path(f"data/reconstructions/b/{method}.json"), {})
 
 
 @pytest.fixture
@@ -182,6 +184,7 @@ def test_a_regression_is_scored_and_reported_beside_a_classification(
                     )
                     writer.add(method, fold, seed, "frames", RATES, guess[..., None])
         write_json(Path(f"metrics/costs/r/{method}.json"), read(f"metrics/costs/b/{method}.json"))
+        write_json(Path(f"data/reconstructions/r/{method}.json"), {})
     write_params(BENCHMARK + BENCHMARK.replace("  b:", "  r:"))
     for benchmark in ("b", "r"):
         score(benchmark)
@@ -249,10 +252,72 @@ def test_costs_do_not_reach_the_report(study: Path) -> None:
     assert Path("metrics/report.html").read_bytes() == before
 
 
+def test_fitting_fillers_has_a_column_where_any_row_did(study: Path) -> None:
+    score("b")
+    costs()
+    assert "fitting fillers" not in Path("metrics/costs.md").read_text()
+    changed = read("metrics/costs/b/mlp.json")
+    changed["rows"]["mlp"]["filler_seconds"] = 7.25
+    write_json(Path("metrics/costs/b/mlp.json"), changed)
+    costs()
+    page = Path("metrics/costs.md").read_text()
+    assert "| device | fitting fillers (s) | evaluation (s) |" in page
+    assert "| 40 | 2 | cpu | 7.2 | – | – |" in page
+    assert "| majority | 15.00 | 3.0 | 0.75 | 100 | 4 | 40 | 2 | cpu | – | – | – |" in page
+
+
+def filled_runs(kind: str) -> list[dict[str, Any]]:
+    """What evaluate writes of two folds and two seeds for a filler of audio and vision; the last run has none."""
+    random = np.random.default_rng(0)
+    real = random.normal(size=(6, 2)).round(3).tolist()
+    drawn = random.normal(size=(6, 2)).round(3).tolist() if kind == "drawn" else [[0.5, 0.0]] * 6
+    runs = [
+        {
+            "errors": {"audio": {"audio": e}, "vision": {"vision": e}, "audio+vision": {"audio": e, "vision": e}},
+            "labels": [0, 1, 2, 0, 1, 2],
+            "real": real,
+            "filled": {"audio": real, "vision": real, "audio+vision": drawn},
+        }
+        for e in (1.0, 1.2, 1.4)
+    ]
+    return [*runs, None]
+
+
+def test_what_fillers_put_into_holes_is_scored_and_reported(study: Path) -> None:
+    write_json(Path("data/reconstructions/b/mlp.json"), {"mlp": filled_runs("drawn")})
+    score("b")
+    report()
+    rows = {row["row"]: row["reconstruction"] for row in read("metrics/scores/b.json")["rows"]}
+    assert {name for name, found in rows.items() if found} == {"mlp"}
+    found = rows["mlp"]["errors"]["audio+vision"]["vision"]
+    assert (found["mean"], found["sd"], found["n"]) == (1.2, 0.2, 3)
+    assert rows["mlp"]["projection"]["labels"] == [0, 1, 2, 0, 1, 2]
+    assert "| mlp | 1.200 [0.863, 1.537] |" in Path("metrics/report.md").read_text()
+    assert 'id="projections-b"' in Path("metrics/report.html").read_text()
+
+
+def test_fillings_of_another_number_of_runs_are_refused(study: Path) -> None:
+    write_json(Path("data/reconstructions/b/mlp.json"), {"mlp": filled_runs("drawn")[:3]})
+    with pytest.raises(DataError, match=r"mlp\.json: mlp: 3 runs, expected 4, as data/predictions/b/mlp\.h5 has them"):
+        score("b")
+    write_json(Path("data/reconstructions/b/mlp.json"), {"mlp:vae": filled_runs("drawn")})
+    with pytest.raises(DataError, match=r"mlp:vae: 4 runs, expected 0"):
+        score("b")
+
+
+def test_a_filler_that_is_the_same_for_all_has_a_table_and_no_projections(study: Path) -> None:
+    write_json(Path("data/reconstructions/b/mlp.json"), {"mlp": filled_runs("constant")})
+    score("b")
+    report()
+    assert "No projections: every filler puts the same" in Path("metrics/report.md").read_text()
+    assert 'id="errors-b"' in Path("metrics/report.html").read_text()
+    assert 'id="projections-b"' not in Path("metrics/report.html").read_text()
+
+
 def test_a_cost_that_is_missing_is_named(study: Path) -> None:
     score("b")
     write_json(Path("metrics/costs/b/mlp.json"), {"rows": {"mlp": {"trained_with": None, "seconds": 1.0}}})
-    with pytest.raises(DataError, match=r"mlp\.json: KeyError\('peak_memory_mib'\), expected trained_with, seconds"):
+    with pytest.raises(DataError, match=r"mlp\.json: KeyError\('filler_seconds'\), expected trained_with, seconds"):
         costs()
     Path("metrics/costs/b/mlp.json").unlink()
     with pytest.raises(DataError, match=r"mlp\.json: no such file"):
