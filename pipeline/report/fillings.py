@@ -112,7 +112,7 @@ def _projection(scores: dict[str, Any], rows: list[dict[str, Any]], missing: str
     columns = min(_COLUMNS, len(rows))
     lines = -(-len(rows) // columns)
     titles = [_title(row, missing, ranges) for row in rows]
-    height = 230 * lines + 90
+    height = 230 * lines + 126
     figure = make_subplots(
         lines,
         columns,
@@ -145,7 +145,7 @@ def _projection(scores: dict[str, Any], rows: list[dict[str, Any]], missing: str
                 )
     figure.update_xaxes(**_AXIS, range=ranges[0])
     figure.update_yaxes(**_AXIS, range=ranges[1])
-    return _json(figure, height, {"l": 40, "r": 16, "t": 32, "b": 70}, legend_px=30)
+    return _json(figure, height, {"l": 40, "r": 16, "t": 56, "b": 70}, legend_px=30)
 
 
 _TRUE = {"symbol": "circle", "size": 5, "opacity": 0.3}
