@@ -1,9 +1,9 @@
 """How far what a filler puts into holes is from the truth, and where it lies, on test utterances that are made to lack.
 
-Utterances that have all modalities lose one, or several, or all of them, and are filled. The error of a modality is the
-root mean square over utterances, draws and features, each feature in units of its deviation over these utterances, so
-that filling with the mean has an error of 1; features that do not vary are left out. For the eye, true and filled joint
-vectors are projected onto the first two principal components of the true ones.
+Utterances that have all modalities lose one, or several, or all of them, and are filled. The error of a modality is
+the root mean square over utterances, draws and features, each feature in units of its deviation over these utterances,
+so that filling with the mean has an error of 1; features, and modalities, that do not vary are left out. For the eye,
+true and filled joint vectors are projected onto the first two principal components of the true ones.
 """
 
 from itertools import combinations
@@ -56,13 +56,14 @@ def reconstruction(method: Reconstructs, test: Dataset) -> dict[str, Any] | None
     real = scaled(truth)
     axes = _principal(torch.cat(list(real.values()), -1))  # (D, 2)
     shown = torch.linspace(0, len(rows) - 1, min(_SHOWN, len(rows)), device=rows.device).round().long()
+    measured = [m for m in names if bool(varies[m].any())]
     errors: dict[str, dict[str, float]] = {}
     filled: dict[str, list[list[float]]] = {}
     for missing in (own for k in range(1, len(names) + 1) for own in combinations(names, k)):
         keep = {m: torch.full((len(c.values),), m not in missing, device=test.device) for m, c in test.columns.items()}
         found = scaled(method.reconstruct(test.batch(rows, keep), test))  # (n, B, D_m)
         word = "+".join(missing)
-        errors[word] = {m: _rounded((found[m] - real[m]).square().mean().sqrt()) for m in missing}
+        errors[word] = {m: _rounded((found[m] - real[m]).square().mean().sqrt()) for m in missing if m in measured}
         filled[word] = _points(torch.cat([found[m][0] for m in names], -1)[shown] @ axes)
     return {
         "errors": errors,

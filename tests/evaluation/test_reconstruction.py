@@ -65,6 +65,14 @@ def test_a_feature_that_does_not_vary_is_left_out(make_data: Make) -> None:
     assert found["errors"]["audio"]["audio"] == pytest.approx(1.0, abs=1e-5)
 
 
+def test_a_modality_that_does_not_vary_has_no_error(make_data: Make) -> None:
+    data = make_data({"text": [0] * 6, "audio": [2] * 6, "vision": [1] * 6})
+    data.columns["audio"].values[:] = 7.0
+    found = reconstruction(Shift(1.0), data)
+    assert found is not None
+    assert found["errors"] == {"audio": {}, "vision": {"vision": 1.0}, "audio+vision": {"vision": 1.0}}
+
+
 @pytest.mark.parametrize("filler", ["mean", "same_class", "neighbours"])
 def test_methods_with_a_filler_reconstruct(make_data: Make, filler: str) -> None:
     data = make_data(60, lift=1.0)
