@@ -20,9 +20,10 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.files import write_text
-from pipeline.methods.protocol import Spec, build, variants
+from pipeline.methods.protocol import build, variants
 from pipeline.nn.attention import Attention
 from pipeline.training.cost import parameters
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
 from pipeline.data.scaling import Scaler
+from pipeline.data.spec import Spec
 from pipeline.errors import DataError
-from pipeline.methods.protocol import Method, Output, Spec, Variant, build
+from pipeline.methods.protocol import Method, Output, Variant, build
 from pipeline.missing.masks import Masks
 from pipeline.missing.patterns import Keep
 from pipeline.training.batches import total_lengths

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from pipeline.methods.protocol import Spec
+from pipeline.data.spec import Spec
 from pipeline.registry import entry_class
 from pipeline.schema import Rate
 from pipeline.training.params import TEST_TIME, MethodParams

@@ -26,7 +26,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
-from pipeline.methods.protocol import Needs, Spec
+from pipeline.data.spec import Spec
+from pipeline.methods.protocol import Needs
 from pipeline.nn.attention import AttentionBlock
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import gated_head

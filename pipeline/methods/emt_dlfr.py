@@ -39,7 +39,8 @@ from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import Needs, Spec
+from pipeline.data.spec import Spec
+from pipeline.methods.protocol import Needs
 from pipeline.nn.distances import missing_step_error, negative_cosine
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import BatchNorm, gated_head

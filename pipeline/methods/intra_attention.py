@@ -24,12 +24,13 @@ from torch.nn import functional
 
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
+from pipeline.data.spec import Spec
 from pipeline.imputation.chance import Chance
 from pipeline.imputation.neighbours import NeighboursFiller
 from pipeline.imputation.params import NeighboursParams
 from pipeline.imputation.protocol import fill
 from pipeline.imputation.vectors import Vectors
-from pipeline.methods.protocol import Needs, Output, Spec
+from pipeline.methods.protocol import Needs, Output
 from pipeline.nn.attention import Attention, attendable
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.recurrent import packed_gru

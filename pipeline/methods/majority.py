@@ -14,7 +14,8 @@ from torch import Tensor
 
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import Needs, Output, Spec
+from pipeline.data.spec import Spec
+from pipeline.methods.protocol import Needs, Output
 from pipeline.training.params import MethodParams
 from pipeline.training.run import Run
 

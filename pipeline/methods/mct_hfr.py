@@ -27,7 +27,8 @@ from torch.nn import functional
 
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import Needs, Spec
+from pipeline.data.spec import Spec
+from pipeline.methods.protocol import Needs
 from pipeline.nn import distances
 from pipeline.nn.attention import AttentionBlock, attendable
 from pipeline.nn.dropout import Dropout

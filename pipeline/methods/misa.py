@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.batch import Batch
-from pipeline.methods.protocol import Needs, Spec
+from pipeline.data.spec import Spec
+from pipeline.methods.protocol import Needs
 from pipeline.nn.attention import AttentionBlock
 from pipeline.nn.distances import central_moment_discrepancy
 from pipeline.nn.dropout import Dropout

@@ -17,7 +17,8 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import nn
 
-from pipeline.methods.protocol import Needs, Spec
+from pipeline.data.spec import Spec
+from pipeline.methods.protocol import Needs
 from pipeline.nn.heads import BatchNorm
 from pipeline.training.filled import FilledClassifier, FilledParams, width
 

@@ -37,7 +37,8 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationInfo, field_v
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
-from pipeline.methods.protocol import Needs, Spec
+from pipeline.data.spec import Spec
+from pipeline.methods.protocol import Needs
 from pipeline.nn.crossmodal import Encoder, PairwiseStreams, TransposedEncoder
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.prenorm import PreNormEncoder, last_step

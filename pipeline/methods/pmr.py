@@ -27,7 +27,8 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
-from pipeline.methods.protocol import Needs, Spec
+from pipeline.data.spec import Spec
+from pipeline.methods.protocol import Needs
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import Head, gated_head
 from pipeline.nn.hub import HubExchange, HubSum, HubUnit, Steps, masked_mean

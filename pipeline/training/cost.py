@@ -8,7 +8,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.data.batch import Batch
-from pipeline.methods.protocol import Method, Spec
+from pipeline.data.spec import Spec
+from pipeline.methods.protocol import Method
 
 
 def parameters(method: Method) -> int:

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
 from pipeline.data.modalities import MODALITIES
+from pipeline.data.spec import Spec
 from pipeline.errors import ContractError
 from pipeline.imputation.chance import Chance
 from pipeline.imputation.params import FillerParams, make_filler
 from pipeline.imputation.protocol import Donors, Oracle, Sampler, fill
 from pipeline.imputation.vectors import Vectors, constant_columns, utterance_vectors, vector_dataset, whole_vectors
-from pipeline.methods.protocol import Output, Spec
+from pipeline.methods.protocol import Output
 from pipeline.seeding import stream_seed
 from pipeline.training.loop import fit_network
 from pipeline.training.params import NeuralParams

@@ -22,10 +22,11 @@ from torch import Tensor
 from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.data.modalities import MODALITIES
 from pipeline.data.scaling import Scaler
+from pipeline.data.spec import Spec
 from pipeline.data.store import FeatureStore
 from pipeline.execution.device import compute_device, start_computing
 from pipeline.files import atomic, read_json, sha256, write_json
-from pipeline.methods.protocol import Method, Spec, Variant, build, models, not_applicable
+from pipeline.methods.protocol import Method, Variant, build, models, not_applicable
 from pipeline.registry import sources_sha256
 from pipeline.training.cost import multiply_accumulates, parameters, peak_memory_mib
 from pipeline.training.run import Run

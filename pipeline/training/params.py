@@ -1,13 +1,11 @@
 """What a method's block in params.yaml may say: regime and missing data, and for trained networks the optimisation."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
+from pipeline.data.spec import Spec
 from pipeline.schema import Rate
-
-if TYPE_CHECKING:
-    from pipeline.methods.protocol import Spec
 
 Regime = Literal["complete", "one_to_one", "dynamic", "moddrop"]
 
@@ -70,7 +68,7 @@ class MethodParams(BaseModel):
         """Whether the filler is fitted to what the trained network makes of the training part."""
         return False
 
-    def unmet(self, spec: "Spec") -> str | None:
+    def unmet(self, spec: Spec) -> str | None:
         """Why these parameters cannot be had on a benchmark, or None."""
         return None
 

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from pipeline.data.dataset import Column, Dataset
 from pipeline.data.modalities import MODALITIES
+from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.execution.jobs import run_jobs, workers
-from pipeline.methods.protocol import Spec, build, variants
+from pipeline.methods.protocol import build, variants
 from pipeline.training.run import Run
 from tests.benchmarks.plain_reconstruction import WIDTHS, study
 

@@ -32,10 +32,11 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.data.dataset import Column, Dataset
 from pipeline.data.modalities import MODALITIES
+from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.evaluation.inference import predict_masked
 from pipeline.methods.mct_hfr import MCTHFR, Params
-from pipeline.methods.protocol import Spec, build, variants
+from pipeline.methods.protocol import build, variants
 from pipeline.missing.masks import Masks
 from pipeline.training.cost import peak_memory_mib
 from pipeline.training.run import Run

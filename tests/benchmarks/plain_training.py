@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline.data.dataset import Dataset as Packed
 from pipeline.data.modalities import MODALITIES
+from pipeline.data.spec import Spec
 from pipeline.methods.mct_hfr import Params
-from pipeline.methods.protocol import Spec
 
 Tensors = dict[str, Tensor]
 

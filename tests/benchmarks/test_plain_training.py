@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.data.modalities import MODALITIES
+from pipeline.data.spec import Spec
 from pipeline.methods.mct_hfr import MCTHFR, Params
-from pipeline.methods.protocol import Spec
 from tests.benchmarks.plain_training import PlainMCTHFR, Utterances, predict_curve, train_epoch
 
 LENGTHS = {"text": [3, 1, 4, 2, 4, 1], "audio": [9, 2, 7, 9, 1, 4], "vision": [2, 3, 1, 3, 3, 2]}

@@ -14,10 +14,11 @@ from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
 from pipeline.data.modalities import MODALITIES
 from pipeline.data.scaling import Scaler
+from pipeline.data.spec import Spec
 from pipeline.errors import DataError
 from pipeline.evaluation import inference
 from pipeline.evaluation.inference import load_method, predict_masked
-from pipeline.methods.protocol import Method, Output, Spec, Variant, build, variants
+from pipeline.methods.protocol import Method, Output, Variant, build, variants
 from pipeline.missing.masks import Masks
 from pipeline.training.run import Run
 

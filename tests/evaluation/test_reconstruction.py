@@ -7,9 +7,10 @@ import torch
 
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
+from pipeline.data.spec import Spec
 from pipeline.evaluation.reconstruction import Reconstructs, reconstruction
 from pipeline.imputation.vectors import Vectors, utterance_vectors, whole_vectors
-from pipeline.methods.protocol import Spec, build, variants
+from pipeline.methods.protocol import build, variants
 from pipeline.training.run import Run
 
 Make = Callable[..., Dataset]

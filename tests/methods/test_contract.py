@@ -17,8 +17,9 @@ from pipeline import registry
 from pipeline.data.batch import MODALITIES, MODALITY_SETS, Batch
 from pipeline.data.dataset import Dataset
 from pipeline.data.reencoding import Reencoder
+from pipeline.data.spec import Spec
 from pipeline.errors import ParamsError
-from pipeline.methods.protocol import Method, Spec, build, not_applicable, variants
+from pipeline.methods.protocol import Method, build, not_applicable, variants
 from pipeline.training.params import NeuralParams
 from pipeline.training.run import Run
 

@@ -6,10 +6,11 @@ from torch.nn import functional
 
 from pipeline.data.batch import MODALITIES, Batch
 from pipeline.data.dataset import Dataset
+from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.emt_dlfr import EMTDLFR, Params, _Attraction, _PromotionUnit
-from pipeline.methods.protocol import Spec, variants
+from pipeline.methods.protocol import variants
 from pipeline.nn.hub import Steps, masked_mean
 from pipeline.nn.mrau import at_least_one_step
 from pipeline.nn.positions import interleaved

@@ -3,10 +3,11 @@ import torch
 from torch.nn import functional
 
 from pipeline.data.batch import MODALITIES
+from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.intra_attention import IntraAttention, Params, _Branch, statistical_pooling
-from pipeline.methods.protocol import Spec, variants
+from pipeline.methods.protocol import variants
 
 TINY = {
     "text_steps": 8, "audio_steps": 14, "audio_out": 6, "vision_steps": 5, "vision_out": 4,

@@ -7,10 +7,11 @@ from torch.nn import functional
 
 from pipeline.data.batch import MODALITIES, Batch
 from pipeline.data.dataset import Dataset
+from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.mct_hfr import MCTHFR, Params
-from pipeline.methods.protocol import Spec, variants
+from pipeline.methods.protocol import variants
 from pipeline.training.run import Run
 
 TINY = {"width": 8, "heads": 2, "layers": 2, "ffn": 16, "lfi_depth": 1}

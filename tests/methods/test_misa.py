@@ -5,10 +5,11 @@ import torch
 from torch.nn import functional
 
 from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.misa import MISA, Params, _Averaged, _Mean, _Recurrent, _Stacked, difference
-from pipeline.methods.protocol import Spec, variants
+from pipeline.methods.protocol import variants
 from pipeline.nn.distances import central_moment_discrepancy
 from pipeline.training.cost import multiply_accumulates, parameters
 from pipeline.training.run import Run

@@ -5,10 +5,11 @@ import torch
 from torch.nn import functional
 
 from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.mult import MulT, Params
-from pipeline.methods.protocol import Spec, not_applicable, variants
+from pipeline.methods.protocol import not_applicable, variants
 from pipeline.training.cost import multiply_accumulates
 from pipeline.training.run import Run
 

@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from pipeline.data.batch import MODALITIES
+from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.pmr import PMR, Params, _HubAttention, _ReinforcementUnit
-from pipeline.methods.protocol import Spec, variants
+from pipeline.methods.protocol import variants
 from pipeline.nn.hub import Steps
 from pipeline.training.cost import multiply_accumulates, parameters
 from pipeline.training.run import Run

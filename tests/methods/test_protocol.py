@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from pipeline import registry
+from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
-from pipeline.methods.protocol import Needs, Spec, models, variants
+from pipeline.methods.protocol import Needs, models, variants
 from pipeline.training.params import NeuralParams
 
 MODALITIES = ("text", "audio", "vision")

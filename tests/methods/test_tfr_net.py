@@ -5,9 +5,10 @@ import torch
 from torch.nn import functional
 
 from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
-from pipeline.methods.protocol import Spec, variants
+from pipeline.methods.protocol import variants
 from pipeline.methods.tfr_net import Params, TFRNet, Units
 from pipeline.nn.distances import missing_step_error
 from pipeline.training.cost import multiply_accumulates

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 
 from pipeline.data.dataset import Dataset
-from pipeline.methods.protocol import Spec, build, variants
+from pipeline.data.spec import Spec
+from pipeline.methods.protocol import build, variants
 from pipeline.training.cost import multiply_accumulates, parameters, peak_memory_mib
 
 Make = Callable[..., Dataset]

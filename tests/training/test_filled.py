@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from pipeline.data.dataset import Column, Dataset
 from pipeline.data.modalities import MODALITIES
+from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.errors import ContractError, DataError
-from pipeline.methods.protocol import Needs, Spec, build, not_applicable, variants
+from pipeline.methods.protocol import Needs, build, not_applicable, variants
 from pipeline.training.filled import FilledClassifier, FilledParams, width
 from pipeline.training.run import Run
 
