@@ -50,7 +50,7 @@ def test_all_fillers_run_from_raw_video_to_the_report(tmp_path: Path) -> None:
     assert len({path.read_bytes() for path in classifiers}) == 1
     for row in rows.values():
         assert set(row["reconstruction"]["errors"]) == {"audio", "vision", "audio+vision"}
-    assert [made["dim"] for made in scores["features"].values()] == [1, 512, 400]
+    assert {m: made["dim"] for m, made in scores["features"].items()} == {"text": 1, "audio": 512, "vision": 400}
     report = (checkout.path / "metrics/report.md").read_text()
     assert "synthetic corpus" in report
     assert "random weights" in report
