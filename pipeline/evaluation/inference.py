@@ -1,5 +1,6 @@
 """Predict a test part under every mask of a benchmark, in one pass over packed batches."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -47,16 +48,24 @@ def load_method(path: Path, variant: Variant, data: Dataset) -> tuple[Method, Sc
     Raises:
         DataError: a file is missing, damaged or of another network.
     """
-    method = build(variant, Spec.of(data))
+    method: Method | None = None
     state: dict[str, Tensor] = {}
     for file in model_files(path, variant):
         try:
             state |= (own := load_file(file))
-            method.load({k.removeprefix("method."): x for k, x in own.items() if k.startswith("method.")})
+            if method is None:  # the first file, that of the network, also has what its outputs count from
+                method = build(variant, Spec.of(replace(data, task=data.task.load(_part(own, "task")))))
+            method.load(_part(own, "method"))
         except (OSError, SafetensorError, RuntimeError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(f"{file}: cannot be loaded ({reason}); delete it and run `dvc repro`") from error
-    return method, Scaler.load({k.removeprefix("scaler."): x for k, x in state.items() if k.startswith("scaler.")})
+    assert method is not None
+    return method, Scaler.load(_part(state, "scaler"))
+
+
+def _part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of one part of a checkpoint, by their names in it."""
+    return {k.removeprefix(f"{name}."): x for k, x in state.items() if k.startswith(f"{name}.")}
 
 
 @torch.no_grad()

@@ -7,11 +7,11 @@ Importing this module imports no filler; `make_filler` loads the one module that
 import importlib
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from pipeline.data.spec import Spec
 from pipeline.registry import entry_class
-from pipeline.schema import Rate
+from pipeline.schema import Rate, Section
 from pipeline.training.params import TEST_TIME, MethodParams
 
 if TYPE_CHECKING:
@@ -28,11 +28,7 @@ _VOTING = ("gan", "vae")
 _JOINT = ("gan", "vae", "neighbours")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class GaussianMixtureParams(_Section):
+class GaussianMixtureParams(Section):
     """Of `gaussian_mixture`.
 
     Args:
@@ -42,7 +38,7 @@ class GaussianMixtureParams(_Section):
     components: PositiveInt = 2
 
 
-class GanParams(_Section):
+class GanParams(Section):
     """Of `gan`.
 
     Args:
@@ -63,7 +59,7 @@ class GanParams(_Section):
     output: Literal["linear", "tanh"] = "linear"
 
 
-class VaeParams(_Section):
+class VaeParams(Section):
     """Of `vae`.
 
     Args:
@@ -83,7 +79,7 @@ class VaeParams(_Section):
     standardize: bool = False
 
 
-class NeighboursParams(_Section):
+class NeighboursParams(Section):
     """Of `neighbours`.
 
     Args:

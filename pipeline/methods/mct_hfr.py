@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -34,27 +34,23 @@ from pipeline.nn.attention import AttentionBlock, attendable
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import BatchNorm, attention_head, gated_head
 from pipeline.nn.mrau import MRAU, FrontEnd, MRAUEncoder, States, at_least_one_step
-from pipeline.schema import Rate
+from pipeline.schema import Rate, Section
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.loop import fit_network
 from pipeline.training.params import AttentionParams, Regime
 from pipeline.training.run import Run
 
 
-class Kernels(BaseModel):
+class Kernels(Section):
     """Steps that each modality's convolution sees."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     text: PositiveInt = 1
     audio: PositiveInt = 3
     vision: PositiveInt = 3
 
 
-class AttentionDropout(BaseModel):
+class AttentionDropout(Section):
     """Dropout of the attention weights of each modality's queries."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     text: Rate = 0.1
     audio: Rate = 0.1

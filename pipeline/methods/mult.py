@@ -33,7 +33,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import PositiveInt, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
@@ -42,25 +42,13 @@ from pipeline.methods.protocol import Needs
 from pipeline.nn.crossmodal import Encoder, PairwiseStreams, TransposedEncoder
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.prenorm import PreNormEncoder, last_step
-from pipeline.schema import Rate
+from pipeline.schema import Rate, Section
 from pipeline.training.classifier import NetworkClassifier
-from pipeline.training.params import AttentionParams
+from pipeline.training.params import AttentionParams, Kernels
 
 
-class Kernels(BaseModel):
-    """Steps that each modality's convolution sees."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    text: PositiveInt = 1
-    audio: PositiveInt = 1
-    vision: PositiveInt = 1
-
-
-class AttentionDropout(BaseModel):
+class AttentionDropout(Section):
     """Dropout of attention weights per modality that is attended to, and where one's own streams are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     text: Rate = 0.1
     audio: Rate = 0.0

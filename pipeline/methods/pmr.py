@@ -23,7 +23,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
@@ -35,17 +35,7 @@ from pipeline.nn.hub import HubExchange, HubSum, HubUnit, Steps, masked_mean
 from pipeline.nn.mrau import FrontEnd, at_least_one_step
 from pipeline.schema import Rate
 from pipeline.training.classifier import NetworkClassifier
-from pipeline.training.params import AttentionParams
-
-
-class Kernels(BaseModel):
-    """Steps that each modality's convolution sees."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    text: PositiveInt = 1
-    audio: PositiveInt = 1
-    vision: PositiveInt = 1
+from pipeline.training.params import AttentionParams, Kernels
 
 
 class Params(AttentionParams):

@@ -31,7 +31,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
@@ -44,27 +44,15 @@ from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import BatchNorm, GatedPooling, Head
 from pipeline.nn.mrau import States
 from pipeline.nn.prenorm import PreNormEncoder
-from pipeline.schema import Rate
+from pipeline.schema import Rate, Section
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.loop import fit_network
-from pipeline.training.params import AttentionParams
+from pipeline.training.params import AttentionParams, Kernels
 from pipeline.training.run import Run
 
 
-class Kernels(BaseModel):
-    """Steps that each modality's convolution sees."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    text: PositiveInt = 1
-    audio: PositiveInt = 1
-    vision: PositiveInt = 1
-
-
-class AttentionDropout(BaseModel):
+class AttentionDropout(Section):
     """Dropout of attention weights per modality that is attended to, and where a modality attends to itself."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     text: Rate = 0.2
     audio: Rate = 0.1
@@ -72,20 +60,16 @@ class AttentionDropout(BaseModel):
     own: Rate = 0.2
 
 
-class Units(BaseModel):
+class Units(Section):
     """Units per direction of each modality's GRU, and the width that the head brings it to."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     text: PositiveInt = 36
     audio: PositiveInt = 20
     vision: PositiveInt = 48
 
 
-class Weights(BaseModel):
+class Weights(Section):
     """Weight of each modality's reconstruction."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     text: float = Field(1.0, ge=0.0)
     audio: float = Field(1.0, ge=0.0)

@@ -155,6 +155,8 @@ def train_one(job: TrainingJob) -> Path:
     started = time.perf_counter()
     device = start_computing()
     data = with_missing_text(benchmark_dataset(job.folder), job.variant.params, job.text_extractor)
+    task = data.task.fitted(data.labels[data.positions(job.fold["train"])])
+    data = replace(data, task=task)
     train = data.take(data.positions(job.fold["train"]))
     valid = data.take(data.positions(job.fold["valid"])) if job.fold["valid"] else None
     scaler = Scaler.fit(train) if job.variant.params.standardize else Scaler.identity(train)
@@ -171,6 +173,7 @@ def train_one(job: TrainingJob) -> Path:
         counted.load({name: x.detach().cpu() for name, x in method.state().items()})
         record["facts"] = {"parameters": parameters(method), "macs": multiply_accumulates(counted, spec)}
         state |= {f"scaler.{name}": x for name, x in scaler.state().items()}
+        state |= {f"task.{name}": x for name, x in task.state().items()}
     with atomic(job.weights) as temporary:
         save_file({name: x.detach().cpu().contiguous() for name, x in state.items()}, temporary)
     record["cost"] = {

@@ -2,10 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 from pipeline.data.spec import Spec
-from pipeline.schema import Rate
+from pipeline.schema import Rate, Section
 
 Regime = Literal["complete", "one_to_one", "dynamic", "moddrop"]
 
@@ -13,7 +13,7 @@ TEST_TIME: dict[str, Any] = {"test_time": True}
 """`Field(json_schema_extra=TEST_TIME)`: the value changes predictions, not training; such variants share a training."""
 
 
-class MethodParams(BaseModel):
+class MethodParams(Section):
     """What every method's block in params.yaml may say.
 
     Args:
@@ -27,8 +27,6 @@ class MethodParams(BaseModel):
             test alike; the marks around a text are never dropped.
         ramp_epochs: epochs over which the share of masked samples grows from 0 to 1 in `dynamic`; 1 = no ramp.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     regime: Regime = "complete"
     p_miss: Rate = 0.2
@@ -102,6 +100,14 @@ class NeuralParams(MethodParams):
     clip_norm: PositiveFloat | None = None
     plateau_patience: PositiveInt | None = None
     decay_every: PositiveInt | None = None
+
+
+class Kernels(Section):
+    """Steps that each modality's convolution sees."""
+
+    text: PositiveInt = 1
+    audio: PositiveInt = 1
+    vision: PositiveInt = 1
 
 
 class AttentionParams(NeuralParams):
