@@ -40,9 +40,9 @@ def train(benchmark: str, method: str) -> None:
 
 
 def _run(method: str, jobs: list[TrainingJob]) -> None:
-    """Do what is not done yet."""
+    """Do what is not done yet, the longest first, so that no worker is left alone with one at the end."""
     unique = {job.key: job for job in jobs}
-    waiting = [job for job in unique.values() if not job.finished]
+    waiting = sorted((job for job in unique.values() if not job.finished), key=lambda job: -job.epochs)
     if len(waiting) < len(unique):
         print(f"{method}: {len(unique) - len(waiting)} of {len(unique)} trainings are already done")
     for _ in track(run_jobs(train_one, waiting, jobs_at_once()), f"train {method}", "models", len(waiting)):

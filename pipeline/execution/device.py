@@ -7,6 +7,7 @@ import torch
 
 from pipeline.errors import ParamsError
 from pipeline.execution.jobs import device_elsewhere, engine
+from pipeline.execution.memory import keep_freed_memory
 from pipeline.execution.threads import one_thread
 
 _CUDA = re.compile(r"cuda(?::(\d+))?")
@@ -40,6 +41,7 @@ def compute_device() -> torch.device:
 def start_computing() -> torch.device:
     """Choose the device and pin whatever would change the last bits: one thread, deterministic kernels, no TF32."""
     one_thread()
+    keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's matrix library starts
     torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports torch's compiler
     torch.backends.cuda.matmul.allow_tf32 = False

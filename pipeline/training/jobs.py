@@ -91,6 +91,12 @@ class TrainingJob:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
     @property
+    def epochs(self) -> int:
+        """At most so many; 0 where nothing is trained in epochs."""
+        params = self.variant.params
+        return int((params.filler_fit or {})["section"].get("epochs", 0) if self.part else getattr(params, "epochs", 0))
+
+    @property
     def weights(self) -> Path:
         """The trained state."""
         return self.scratch / f"{self.key}.safetensors"

@@ -1,5 +1,9 @@
 """Where networks compute is the environment's choice."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -145,3 +149,19 @@ def test_a_device_that_is_none_is_refused_on_every_engine(monkeypatch: pytest.Mo
     monkeypatch.setenv("LACUNA_DEVICE", "tpu")
     with pytest.raises(ParamsError, match="LACUNA_DEVICE: found 'tpu', expected cpu, cuda or cuda:<number>"):
         compute_device()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_memory_that_computing_frees_is_not_fetched_anew_from_the_kernel() -> None:
+    code = (
+        "import resource, torch\n"
+        "from pipeline.execution.device import start_computing\n"
+        "start_computing()\n"
+        "def fill(): return [torch.ones(2**20) for _ in range(20)]\n"  # 20 x 1,024 pages
+        "fill()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(20): fill()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 20 * 20 * 1024 / 4
