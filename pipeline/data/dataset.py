@@ -147,7 +147,7 @@ class Dataset:
             observed[m] = present[m]
             if keep is not None:
                 observed[m] = present[m] & (keep[m][flat] if keep[m].dim() == 1 else keep[m])
-            features[m] = column.values[flat].masked_fill(~present[m].unsqueeze(-1), 0.0)
+            features[m] = column.values[flat].masked_fill_(~present[m].unsqueeze(-1), 0.0)
             if keep is not None and column.reencoder is not None and column.tokens is not None:
                 tokens = column.tokens[flat]
                 observed[m] = observed[m] | (present[m] & column.reencoder.frames(tokens))

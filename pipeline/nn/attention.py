@@ -6,7 +6,7 @@ B batch, T target steps, S source steps, D width, h heads.
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.nn.dropout import Dropout, drawn_here
+from pipeline.nn.dropout import Dropout, DroppedReLU, drawn_here
 from pipeline.nn.dropped_attention import attention_with_dropout
 
 
@@ -63,7 +63,7 @@ class Attention(nn.Module):
         Returns:
             `(B, T, D)`.
         """
-        mask = None if valid is None else (valid[:, None] if valid.dim() == 3 else valid[:, None, None])
+        mask = _mask(valid)
         rate = self.dropout if self.training else 0.0
         if rate and drawn_here(query.device, rate):
             mixed = attention_with_dropout(query, key, value, mask, rate)
@@ -85,6 +85,13 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(x.shape[0], x.shape[1], self.heads, x.shape[2] // self.heads).transpose(1, 2)
+
+
+def _mask(valid: Tensor | None) -> Tensor | None:
+    """`valid` with an axis for heads, or None where it hides nothing; a GPU is not asked, which would have to wait."""
+    if valid is None or (valid.device.type == "cpu" and bool(valid.all())):
+        return None
+    return valid[:, None] if valid.dim() == 3 else valid[:, None, None]
 
 
 class AttentionBlock(nn.Module):
@@ -115,7 +122,7 @@ class AttentionBlock(nn.Module):
         for linear in (first, second):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
-        self.feed_forward = nn.Sequential(first, nn.ReLU(), Dropout(ffn_dropout), second)
+        self.feed_forward = nn.Sequential(first, DroppedReLU(ffn_dropout), second)
         self.residual = Dropout(residual_dropout)
 
     def forward(self, x: Tensor, source: Tensor | None = None, valid: Tensor | None = None) -> Tensor:

@@ -51,8 +51,7 @@ class _DroppedAttention(torch.autograd.Function):
         mixed = torch.empty_like(q)
         for rows in _chunks(kept):
             weights = torch.softmax(torch.baddbmm(bias[owner[rows]], q[rows], k[rows].mT), dim=-1)
-            drawn = draw_kept(torch.empty_like(weights), rate)
-            kept[rows] = drawn
+            drawn = draw_kept(kept[rows], rate).to(weights.dtype)
             torch.bmm(weights.mul_(drawn), v[rows], out=mixed[rows])
         ctx.save_for_backward(q, k, v, bias, owner, kept)
         return mixed.view(query.shape)

@@ -3,14 +3,15 @@
     python -m tests.benchmarks.bench_training [step] [curve] [folds] [memory] [--rounds N]
 
 Without names all four parts run. The other side is tests/benchmarks/plain_training.py, which is shown to compute the
-same loss and the same predictions by tests/benchmarks/test_plain_training.py. Both sides have the same number of
-threads (`--threads`, 1 by default: it is what a worker has) and take turns; the fastest run of each counts.
+same loss and the same predictions by tests/benchmarks/test_plain_training.py. Both sides have one thread, which is what
+a worker has, and take turns, every run in a process of its own, ours set up as a worker is; the fastest of each counts.
 
 step: a whole epoch (its masks, its batches, LFI and GFA, backward, clipping, AdamW) over its number of steps, everyone
-masked at 0.2. curve: one trained model at ten rates with five repeats. Both at full lengths, T = (50, 400, 40), and at
-lengths as in IEMOCAP: durations log-normal with mu 1.311 and sigma 0.628 (s), cut at 8 s. folds: two trainings of one
-thread side by side against one alone. memory: peak of one training step and of one evaluation batch, by method, beyond
-what the process held before. Batch 32, D = 128, 4 layers, features of 768 (text), 512 (audio) and 512 (vision).
+masked at 0.2. curve: one trained model at ten rates with five repeats; the plain loop does one of the five, which
+cost the same. Both at full lengths, T = (50, 400, 40), and at lengths as in IEMOCAP: durations log-normal with mu 1.311
+and sigma 0.628 (s), cut at 8 s. folds: two trainings of one thread side by side against one alone. memory: peak of one
+training step and of one evaluation batch, by method, beyond what the process held before. Batch 32, D = 128, 4 layers,
+features of 768 (text), 512 (audio) and 512 (vision).
 """
 
 import argparse
@@ -25,6 +26,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +37,7 @@ from pipeline.data.modalities import MODALITIES
 from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.evaluation.inference import predict_masked
+from pipeline.execution.device import start_computing
 from pipeline.methods.mct_hfr import MCTHFR, Params
 from pipeline.methods.protocol import build, variants
 from pipeline.missing.masks import Masks
@@ -83,7 +86,7 @@ def plain_epoch(data: Dataset) -> int:
     return train_epoch(PlainMCTHFR(Params(), Spec.of(data)), data)
 
 
-def our_curve(data: Dataset, weights: Path) -> int:
+def our_curve(data: Dataset, weights: Path) -> float:
     """All rates and repeats in one pass; drawing the masks is part of it."""
     method = MCTHFR(Params(), Spec.of(data))
     method.load(load_file(weights))
@@ -97,45 +100,49 @@ def our_curve(data: Dataset, weights: Path) -> int:
 
 
 def plain_curve(data: Dataset, weights: Path) -> float:
-    """Ten of the 46 passes, one per rate (they cost the same; rate 0 has equal repeats and needs one pass)."""
+    """Ten of the 50 passes, one per rate: a repeat costs what the others do."""
     predict_curve(weights, Params(), Spec.of(data), data, RATES, 1)
-    return len(data) * len(RATES) / (1 + REPEATS * (len(RATES) - 1))
+    return len(data) / REPEATS
 
 
-def compare(name: str, target: float, ours: Callable[[], float], plain: Callable[[], float], rounds: int) -> None:
-    """Print how much faster ours is; both give the number of steps or utterances that they did."""
-    best = {"ours": [float("inf")] * 2, "plain": [float("inf")] * 2}
-    for _ in range(rounds):
-        for side, run in (("ours", ours), ("plain", plain)):
-            clock, processor = time.perf_counter(), time.process_time()
-            units = run()
-            taken = (time.perf_counter() - clock) / units, (time.process_time() - processor) / units
-            best[side] = [min(pair) for pair in zip(best[side], taken, strict=True)]
-    ratios = [slow / fast for slow, fast in zip(best["plain"], best["ours"], strict=True)]
-    print(
-        f"{name:34} plain {best['plain'][0]:7.3f} s, ours {best['ours'][0]:7.3f} s: {ratios[0]:5.2f}x on the clock, "
-        f"{ratios[1]:5.2f}x of the processor (aim: {target:g}x)",
-        flush=True,
-    )
+def work(part: str, lengths: str, side: str, folder: Path) -> Callable[[], float]:
+    """What is timed; it gives the number of steps or utterances that it did."""
+    full, ours = lengths == "full", side == "ours"
+    if part == "step":
+        # batches of like length need several batches; the plain loop pads each to the same size whatever is in it
+        data = corpus(8 * BATCH if ours and not full else BATCH, full=full)
+        return partial(our_epoch if ours else plain_epoch, data)
+    data = corpus(BATCH // 2 if ours else BATCH, full=full)
+    save_file(MCTHFR(Params(), Spec.of(data)).state(), folder / "weights.safetensors")
+    return partial(our_curve if ours else plain_curve, data, folder / "weights.safetensors")
 
 
-def step(rounds: int) -> None:
-    """A training step at both kinds of lengths."""
-    full, few, many = corpus(BATCH, full=True), corpus(BATCH, full=False), corpus(8 * BATCH, full=False)
-    compare("training step, full lengths", 2, lambda: our_epoch(full), lambda: plain_epoch(full), rounds)
-    # batches of like length need several batches; the plain loop pads each to the same size whatever is in it
-    compare("training step, IEMOCAP lengths", 4, lambda: our_epoch(many), lambda: plain_epoch(few), rounds)
-
-
-def curve(rounds: int) -> None:
-    """Ten rates and five repeats, per utterance."""
+def timed(part: str, lengths: str, side: str) -> list[float]:
+    """Seconds per unit, on the clock and of the processor, in a process that has computed before."""
+    if side == "ours":
+        start_computing()
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "weights.safetensors"
-        for name, target, full in (("full", 2, True), ("IEMOCAP", 4, False)):
-            few, batch = corpus(BATCH // 2, full=full), corpus(BATCH, full=full)
-            save_file(MCTHFR(Params(), Spec.of(batch)).state(), weights)
-            ours, plain = partial(our_curve, few, weights), partial(plain_curve, batch, weights)
-            compare(f"ten-rate curve, {name} lengths", target, ours, plain, rounds)
+        run = work(part, lengths, side, Path(folder))
+        (our_epoch if side == "ours" else plain_epoch)(corpus(4, full=False))  # what is slow the first time
+        clock, processor = time.perf_counter(), time.process_time()
+        units = run()
+        return [(time.perf_counter() - clock) / units, (time.process_time() - processor) / units]
+
+
+def compare(part: str, rounds: int) -> None:
+    """Print how much faster ours is, at both kinds of lengths."""
+    for lengths, target in (("full", 2), ("IEMOCAP", 4)):
+        best = {"ours": [float("inf")] * 2, "plain": [float("inf")] * 2}
+        for _ in range(rounds):
+            for side in best:
+                (taken,) = processes(["timed", part, lengths, side])
+                best[side] = [min(pair) for pair in zip(best[side], taken, strict=True)]
+        clock, processor = (slow / fast for slow, fast in zip(best["plain"], best["ours"], strict=True))
+        print(
+            f"{part}, {lengths} lengths: plain {best['plain'][0]:.3f} s, ours {best['ours'][0]:.3f} s: {clock:.2f}x on "
+            f"the clock, {processor:.2f}x of the processor (aim: {target}x)",
+            flush=True,
+        )
 
 
 def folds(rounds: int) -> None:
@@ -162,7 +169,7 @@ def memory() -> None:
     """Peak memory of every method, each in a process of its own."""
     print("peak memory (MiB) of a training step and of an evaluation batch, 32 utterances of full length")
     for row in METHODS:
-        (trained,), (evaluated,) = processes(["train", row]), processes(["evaluate", row])
+        (trained,), (evaluated,) = processes(["peak", "train", row]), processes(["peak", "evaluate", row])
         print(f"{row:16} {trained:7.0f} {evaluated:7.0f}", flush=True)
 
 
@@ -180,7 +187,7 @@ def peak(way: str, row: str) -> float:
     return peak_memory_mib(CPU) - before
 
 
-def processes(*commands: list[str]) -> list[float]:
+def processes(*commands: list[str]) -> list[Any]:
     """What runs of this file of one thread each, side by side, print."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     start = [sys.executable, "-m", "tests.benchmarks.bench_training", "--own"]
@@ -195,21 +202,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench_training")
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("--rounds", type=int, default=2, help="runs of each side")
-    parser.add_argument("--threads", type=int, default=1, help="of both sides of step and curve")
     chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
     machine = f"{len(os.sched_getaffinity(0))} processors ({platform.machine()}), {datetime.now(UTC):%Y-%m-%d}"
-    print(f"{machine}, load {os.getloadavg()[0]:.1f} before; {chosen.threads} thread(s) on both sides", flush=True)
+    print(f"{machine}, load {os.getloadavg()[0]:.1f} before", flush=True)
     for part in chosen.parts or PARTS:
         if part == "memory":
             memory()
+        elif part == "folds":
+            folds(chosen.rounds)
         else:
-            {"step": step, "curve": curve, "folds": folds}[part](chosen.rounds)
+            compare(part, chosen.rounds)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--own"]:
         torch.set_num_threads(1)
-        print(json.dumps(fold() if sys.argv[2] == "fold" else peak(sys.argv[2], sys.argv[3])))
+        print(json.dumps({"fold": fold, "peak": peak, "timed": timed}[sys.argv[2]](*sys.argv[3:])))
     else:
         main()

@@ -212,7 +212,7 @@ def _copy_block(block: Block, state: Tensors, name: str) -> None:
                 getattr(getattr(head, own), part).data = rows.contiguous()
     _copy(block.output, state, f"{name}.attention.output")
     _copy(block.first, state, f"{name}.feed_forward.0")
-    _copy(block.second, state, f"{name}.feed_forward.3")
+    _copy(block.second, state, f"{name}.feed_forward.2")
     _copy(block.norm1, state, f"{name}.norm1")
     _copy(block.norm2, state, f"{name}.norm2")
 

@@ -91,7 +91,7 @@ def test_a_row_without_keys_is_finite_with_finite_gradient():
 def test_a_block_is_post_norm_attention_then_feed_forward():
     block = perturbed(AttentionBlock(6, 3, 8)).eval()
     x, source, valid = draw(2, 4, 6), draw(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)
-    first, _, _, second = block.feed_forward
+    first, _, second = block.feed_forward
     attended = block.norm1(x + block.attention(x, source, valid))
     expected = block.norm2(attended + second(torch.relu(first(attended))))
     torch.testing.assert_close(block(x, source, valid), expected)
@@ -104,7 +104,7 @@ def test_a_block_of_width_128_has_the_published_size():
 def test_projections_start_xavier_uniform_with_zero_biases():
     torch.manual_seed(0)
     block = AttentionBlock(128, 4, 512)
-    for linear in (block.attention.projection, block.attention.output, block.feed_forward[0], block.feed_forward[3]):
+    for linear in (block.attention.projection, block.attention.output, block.feed_forward[0], block.feed_forward[2]):
         bound = (6 / sum(linear.weight.shape)) ** 0.5
         assert linear.weight.abs().max() <= bound
         assert linear.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)

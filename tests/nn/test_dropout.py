@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from pipeline.nn.dropout import Dropout, dropout
+from pipeline.nn.dropout import Dropout, DroppedReLU, dropout
 
 
 @given(rate=st.floats(0.01, 0.99), seed=st.integers(0, 1000))
@@ -63,3 +63,29 @@ def test_gradient_passes_where_values_pass():
 def test_other_devices_use_the_kernel_of_torch(monkeypatch):
     monkeypatch.setattr(functional, "dropout", lambda x, rate: ("torch", rate))
     assert dropout(torch.ones(3, device="meta"), 0.5, training=True) == ("torch", 0.5)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.9])
+def test_dropped_relu_is_relu_then_dropout(rate):
+    x = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    found, gradients = [], []
+    for layer in (DroppedReLU(rate), lambda x: dropout(functional.relu(x), rate, training=True)):
+        torch.manual_seed(1)
+        found.append(layer(x))
+        gradients += torch.autograd.grad(found[-1], x, torch.arange(120.0).view(4, 5, 6))
+    assert torch.equal(*found)
+    assert torch.equal(*gradients)
+
+
+def test_dropped_relu_outside_training_is_relu():
+    layer = DroppedReLU(0.5).eval()
+    x = torch.tensor([-1.0, 2.0], requires_grad=True)
+    assert layer(x).tolist() == [0.0, 2.0]
+    assert x.tolist() == [-1.0, 2.0]  # a gradient is wanted, so it stays
+    with torch.no_grad():
+        assert layer(x.clone()).tolist() == [0.0, 2.0]
+
+
+def test_dropped_relu_on_other_devices_uses_the_kernel_of_torch(monkeypatch):
+    monkeypatch.setattr(functional, "dropout", lambda x, rate: ("torch", rate))
+    assert DroppedReLU(0.5)(torch.ones(3, device="meta")) == ("torch", 0.5)

@@ -120,7 +120,7 @@ def test_the_released_layer_loses_the_skip_around_its_feed_forward():
     for ffn_skip, outer_skip in [(True, False), (False, False), (False, True)]:
         mrau, x = layer(ffn_skip=ffn_skip, outer_skip=outer_skip), states()
         for block in mrau.blocks.values():
-            last = block.feed_forward[3]
+            last = block.feed_forward[2]
             last.weight.data.zero_()
             last.bias.data.zero_()
             block.norm2.bias.data.zero_()
@@ -134,8 +134,8 @@ def test_the_released_layer_loses_the_skip_around_its_feed_forward():
 def test_the_papers_layer_with_an_empty_feed_forward_is_the_second_norm_of_the_first():
     mrau, x = layer(), states()
     for block in mrau.blocks.values():
-        block.feed_forward[3].weight.data.zero_()
-        block.feed_forward[3].bias.data.zero_()
+        block.feed_forward[2].weight.data.zero_()
+        block.feed_forward[2].bias.data.zero_()
     keys, factors = torch.ones(1, 14, dtype=torch.bool), {m: torch.ones(1) for m in STEPS}
     parts = {m: mrau.blocks[m].attention.project(x[m]) for m in x}
     key, value = (torch.cat([part[i] for part in parts.values()], dim=2) for i in (1, 2))

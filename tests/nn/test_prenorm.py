@@ -42,7 +42,7 @@ def test_a_block_normalises_what_enters_and_leaves_the_skips_alone():
     expected = attended + block.feed_forward(block.norm2(attended))
     torch.testing.assert_close(block(x, source, valid), expected)
     torch.testing.assert_close(block(x, x), block(x))
-    for linear in (block.attention.output, block.feed_forward[3]):
+    for linear in (block.attention.output, block.feed_forward[2]):
         torch.nn.init.zeros_(linear.weight)
         torch.nn.init.zeros_(linear.bias)
     assert torch.equal(block(x, source, valid), x)
