@@ -19,7 +19,6 @@ pipeline/extraction/language.py.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from pipeline.extraction.language import (
@@ -27,12 +26,11 @@ from pipeline.extraction.language import (
     Architecture,
     EncoderOptions,
     Ids,
-    TextEncoder,
     bert_tokenizer,
-    mean_of_last,
     quiet_transformers,
 )
 from pipeline.extraction.weights import Checkpoint
+from pipeline.extraction.word_pieces import EncodedText
 from pipeline.extractors.protocol import Features, Weights
 
 if TYPE_CHECKING:
@@ -75,50 +73,25 @@ class Options(EncoderOptions):
     output: Literal["sentence", "tokens"] = "sentence"
 
 
-class MpNet:
+class MpNet(EncodedText):
     """768 features per utterance or per word piece; tokens are given with the latter."""
 
-    stream: Literal["text"] = "text"
+    architecture = _BASE_V2
     checkpoint = Checkpoint(
         "all-mpnet-base-v2", "https://huggingface.co/sentence-transformers/all-mpnet-base-v2", FILES
     )
-    shard = 256
-    hop = None
     has_tokens = False
 
     def __init__(self, options: Options, weights: Weights, attrs: Mapping[str, Any]) -> None:
-        """Read the configuration of the model.
-
-        Raises:
-            DataError: the folder holds another model.
-            ParamsError: more tokens than the model has positions for.
-        """
-        self._encoder = TextEncoder("mpnet", _BASE_V2, self.checkpoint, weights, options)
+        """See `EncodedText`."""
+        super().__init__(options, weights, attrs)
         self.has_tokens = options.output == "tokens"
-        self.dim = self._encoder.dim
-        self.network = self._encoder.network
-        self.version = f"{self._encoder.version}, mpnet 1"
-
-    @property
-    def unknown_token(self) -> int:
-        """Id of the token for unknown words."""
-        return self._encoder.unknown
-
-    @property
-    def framing_tokens(self) -> tuple[int, ...]:
-        """Ids of <s> and </s>."""
-        return self._encoder.framing
-
-    def prepare(self, utt_id: str, content: str) -> Ids:
-        """Token ids `(T,)`; T = 0 for white space."""
-        return self._encoder.tokens(content)
 
     def extract(self, prepared: Sequence[Ids]) -> list[Features]:
         """Values `(1, dim)` or `(T, dim)` float32 for every array of ids."""
-        if not self.has_tokens:
-            return [Features(values) for values in self._encoder.run(prepared, _sentence, lambda count: 1)]
-        found = self._encoder.run(prepared, mean_of_last(1))
-        return [Features(values, tokens=ids.astype(np.int32)) for values, ids in zip(found, prepared, strict=True)]
+        if self.has_tokens:
+            return self._last_layers(prepared, 1)
+        return [Features(values) for values in self._encoder.run(prepared, _sentence, lambda count: 1)]
 
 
 def _sentence(states: Sequence["torch.Tensor"], there: "torch.Tensor") -> "torch.Tensor":
