@@ -1,11 +1,10 @@
 """params.yaml: the only configuration, read whole and checked whole, every problem printed at once."""
 
-from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -17,15 +16,12 @@ from pipeline.schema import (
     Corpus,
     FeatureCorpus,
     FeatureSet,
-    Name,
     Report,
     Score,
-    Section,
     Synthetic,
     Training,
 )
-
-T = TypeVar("T", bound=BaseModel)
+from pipeline.section import Name, Section, tuples
 
 
 class Params(Section):
@@ -124,7 +120,7 @@ def read_sections(path: Path) -> dict[str, Any]:
         found = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, YAMLError):
         return {}
-    return _tuples(found) if isinstance(found, dict) else {}
+    return tuples(found) if isinstance(found, dict) else {}
 
 
 def parse_params(text: str, where: str = "params.yaml") -> Params:
@@ -134,24 +130,6 @@ def parse_params(text: str, where: str = "params.yaml") -> Params:
     except YAMLError as error:
         raise ParamsError(f"{where}: not YAML: {' '.join(str(error).partition('To suppress')[0].split())}") from None
     try:
-        return Params.model_validate(_tuples(values), strict=True)
+        return Params.model_validate(tuples(values), strict=True)
     except ValidationError as error:
         raise ParamsError("\n".join(problems(error.errors(), "", Params, where))) from None
-
-
-def options(model: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Validate the options of a corpus or an extractor with its own model.
-
-    Raises:
-        ParamsError: every problem, placed under `where`.
-    """
-    try:
-        return model.model_validate(_tuples(dict(values)))
-    except ValidationError as error:
-        raise ParamsError("\n".join(problems(error.errors(), where, model))) from None
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

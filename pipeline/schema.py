@@ -1,12 +1,9 @@
-"""The sections of params.yaml: frozen models that refuse unknown keys and wrong types."""
+"""The sections of params.yaml but for the blocks of methods."""
 
-from collections.abc import Hashable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -14,29 +11,11 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.problems import NAME, shown
+from pipeline.section import Name, Rate, Section, distinct
 
-Name = Annotated[str, StringConstraints(pattern=NAME)]
 FeatureSetName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?$")]
-Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 Modality = Literal["text", "audio", "vision"]
-Item = TypeVar("Item", bound=Hashable)
-
-
-def _distinct(values: tuple[Item, ...]) -> tuple[Item, ...]:
-    repeated = [value for i, value in enumerate(values) if value in values[:i]]
-    if repeated:
-        raise ValueError(f"found {shown(repeated[0])} twice, expected no repetition")
-    return values
-
-
-Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)]
-
-
-class Section(BaseModel):
-    """A part of params.yaml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(distinct)]
 
 
 class Synthetic(Section):
@@ -48,7 +27,7 @@ class Synthetic(Section):
     """
 
     generator: Name = "demo"
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field({})
 
 
 class Decode(Section):
@@ -83,7 +62,7 @@ class Corpus(Section):
     """
 
     reader: Name
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field({})
     decode: Decode = Decode()
 
 
@@ -98,7 +77,7 @@ class FeatureCorpus(Section):
 
     importer: Name
     raw: Name
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field({})
 
 
 class FeatureSet(Section):
@@ -118,7 +97,7 @@ class FeatureSet(Section):
     modality: Modality
     stream: Literal["text", "audio", "faces", "frames"]
     extractor: Name
-    options: dict[Name, dict[str, Any]] = {}
+    options: dict[Name, dict[str, Any]] = Field({})
     weights: str | None = None
     weights_sha256: str | None = None
 
@@ -191,14 +170,14 @@ class ModalitiesMissing(Section):
     """Only a named set of modalities is there: t, a, v, ta, tv, av, tav."""
 
     sets: Annotated[
-        tuple[Literal["t", "a", "v", "ta", "tv", "av", "tav"], ...], Field(min_length=1), AfterValidator(_distinct)
+        tuple[Literal["t", "a", "v", "ta", "tv", "av", "tav"], ...], Field(min_length=1), AfterValidator(distinct)
     ]
 
 
 class BernoulliMissing(Section):
     """Whole modalities drop out independently: each condition is (p_text, p_audio, p_vision)."""
 
-    conditions: Annotated[tuple[tuple[Rate, Rate, Rate], ...], Field(min_length=1), AfterValidator(_distinct)]
+    conditions: Annotated[tuple[tuple[Rate, Rate, Rate], ...], Field(min_length=1), AfterValidator(distinct)]
     repeats: PositiveInt = 1
 
 
@@ -320,5 +299,5 @@ class Report(Section):
 
     title: str
     primary: Literal["ACC", "UAR", "UF1", "WF1", "MAE", "Corr", "ACC2", "F1", "ACC2_non0", "F1_non0"] = "UAR"
-    published: dict[Name, Name] = {}
-    beware: dict[Name, str] = {}
+    published: dict[Name, Name] = Field({})
+    beware: dict[Name, str] = Field({})

@@ -6,8 +6,9 @@ from pipeline import paths
 from pipeline.errors import LacunaError, ParamsError
 from pipeline.extraction.request import check_stream, check_weights, find_weights
 from pipeline.methods.protocol import models, variants
-from pipeline.params import Params, options, read_sections
+from pipeline.params import Params, read_sections
 from pipeline.registry import load, load_generator, names
+from pipeline.section import options
 
 
 def code_problems(params: Params, *, planned: bool = False) -> list[str]:

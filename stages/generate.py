@@ -1,7 +1,8 @@
 """Stage generate: a synthetic corpus, in place of one that an owner ships."""
 
 from pipeline import cli, paths, registry
-from pipeline.params import load_params, options
+from pipeline.params import load_params
+from pipeline.section import options
 
 
 def generate(corpus: str) -> None:

@@ -5,7 +5,8 @@ from pipeline.data.manifest import Manifest, write_dropped
 from pipeline.data.modalities import MODALITIES
 from pipeline.data.store import Provenance, write_store
 from pipeline.errors import ContractError, DataError
-from pipeline.params import load_params, options
+from pipeline.params import load_params
+from pipeline.section import options
 
 
 def import_features(corpus: str) -> None:

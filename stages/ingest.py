@@ -3,7 +3,8 @@
 from pipeline import cli, paths, registry
 from pipeline.data.manifest import Manifest, write_dropped
 from pipeline.errors import ContractError, DataError
-from pipeline.params import load_params, options
+from pipeline.params import load_params
+from pipeline.section import options
 
 
 def ingest(corpus: str) -> None:

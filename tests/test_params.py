@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from ruamel.yaml import YAML
 
 from pipeline.errors import ParamsError
-from pipeline.params import Params, load_params, options, parse_params
+from pipeline.params import Params, load_params, parse_params
 from pipeline.problems import shown
+from pipeline.section import options
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = [ROOT / "params.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]

@@ -7,8 +7,8 @@ from pipeline import registry
 from pipeline.errors import DataError, ParamsError
 from pipeline.extraction.weights import RANDOM, Checkpoint
 from pipeline.extractors.protocol import ExtractorOptions
-from pipeline.params import options
 from pipeline.schema import FeatureSet
+from pipeline.section import options
 
 
 def chosen_options(name: str, params: FeatureSet) -> ExtractorOptions:

@@ -25,7 +25,7 @@ from pipeline.execution.jobs import workers
 from pipeline.extraction.weights import RANDOM
 from pipeline.extractors.protocol import Extractor, Features, Weights
 from pipeline.files import sha256
-from pipeline.params import options
+from pipeline.section import options
 
 STREAMS: dict[str, Any] = {"text": TextStream, "audio": AudioStream, "faces": ImageStream, "frames": ImageStream}
 

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from pipeline.data.spec import Spec
 from pipeline.registry import entry_class
-from pipeline.schema import Rate, Section
+from pipeline.section import Rate, Section
 from pipeline.training.params import TEST_TIME, MethodParams
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import gated_head
 from pipeline.nn.mrau import at_least_one_step
 from pipeline.nn.positions import sinusoidal
-from pipeline.schema import Rate
+from pipeline.section import Rate
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.params import AttentionParams
 

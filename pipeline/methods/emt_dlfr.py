@@ -49,7 +49,7 @@ from pipeline.nn.mrau import FrontEnd, at_least_one_step
 from pipeline.nn.positions import interleaved
 from pipeline.nn.promotion import Promotion
 from pipeline.nn.recurrent import packed_lstm
-from pipeline.schema import Rate
+from pipeline.section import Rate
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.loop import fit_network
 from pipeline.training.params import AttentionParams

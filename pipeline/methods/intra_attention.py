@@ -34,7 +34,7 @@ from pipeline.methods.protocol import Needs, Output
 from pipeline.nn.attention import Attention, attendable
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.recurrent import packed_gru
-from pipeline.schema import Rate
+from pipeline.section import Rate
 from pipeline.training.batches import by_length
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.params import TEST_TIME, NeuralParams

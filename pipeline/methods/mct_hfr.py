@@ -34,7 +34,7 @@ from pipeline.nn.attention import AttentionBlock, attendable
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import BatchNorm, attention_head, gated_head
 from pipeline.nn.mrau import MRAU, FrontEnd, MRAUEncoder, States, at_least_one_step
-from pipeline.schema import Rate, Section
+from pipeline.section import Rate, Section
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.loop import fit_network
 from pipeline.training.params import AttentionParams, Regime

@@ -39,7 +39,7 @@ from pipeline.nn.dropout import Dropout
 from pipeline.nn.hub import masked_mean
 from pipeline.nn.mrau import at_least_one_step
 from pipeline.nn.recurrent import packed_lstm
-from pipeline.schema import Rate
+from pipeline.section import Rate
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.params import AttentionParams
 

@@ -42,7 +42,7 @@ from pipeline.methods.protocol import Needs
 from pipeline.nn.crossmodal import Encoder, PairwiseStreams, TransposedEncoder
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.prenorm import PreNormEncoder, last_step
-from pipeline.schema import Rate, Section
+from pipeline.section import Rate, Section
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.params import AttentionParams, Kernels
 

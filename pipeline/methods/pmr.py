@@ -33,7 +33,7 @@ from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import Head, gated_head
 from pipeline.nn.hub import HubExchange, HubSum, HubUnit, Steps, masked_mean
 from pipeline.nn.mrau import FrontEnd, at_least_one_step
-from pipeline.schema import Rate
+from pipeline.section import Rate
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.params import AttentionParams, Kernels
 

@@ -44,7 +44,7 @@ from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import BatchNorm, GatedPooling, Head
 from pipeline.nn.mrau import States
 from pipeline.nn.prenorm import PreNormEncoder
-from pipeline.schema import Rate, Section
+from pipeline.section import Rate, Section
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.loop import fit_network
 from pipeline.training.params import AttentionParams, Kernels

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 from pipeline.data.spec import Spec
-from pipeline.schema import Rate, Section
+from pipeline.section import Rate, Section
 
 Regime = Literal["complete", "one_to_one", "dynamic", "moddrop"]
 

@@ -25,7 +25,7 @@ from pipeline.data.store import FeatureStore
 from pipeline.errors import ContractError, DataError, ParamsError
 from pipeline.files import read_json
 from pipeline.methods.protocol import Variant
-from pipeline.params import options
+from pipeline.section import options
 from pipeline.training.params import MethodParams
 
 _RANDOM = "random"

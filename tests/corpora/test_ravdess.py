@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.corpora.ravdess import Options, read
 from pipeline.errors import DataError, ParamsError
-from pipeline.params import options
+from pipeline.section import options
 
 CLIPS = Path(__file__).parents[2].parent / "shared" / "data" / "ravdess_clips"
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import DataError, ParamsError
 from pipeline.extractors.openface_csv import _COLUMNS, OpenFaceCsv, Options
-from pipeline.params import options as checked
+from pipeline.section import options as checked
 
 ALL = [name for group in _COLUMNS.values() for name in group]
 

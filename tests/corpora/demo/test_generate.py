@@ -15,7 +15,7 @@ from pipeline.corpora.demo.generate import PRESETS, Options, compose, generate, 
 from pipeline.corpora.demo.symbols import CLASSES, SETS, best_class, joint
 from pipeline.errors import DataError, ParamsError
 from pipeline.files import read_csv, sha256
-from pipeline.params import options
+from pipeline.section import options
 
 TINY = Options(clips=24, px=64)
 INCOMPLETE = Options(clips=10, px=64, noise=0, absent_text=0.5, absent_audio=0.5, absent_vision=0.5)
