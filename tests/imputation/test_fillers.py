@@ -18,13 +18,10 @@ from pipeline.imputation.vae import Autoencoder
 from pipeline.seeding import stream_seed
 from pipeline.training.run import Run
 from tests.imputation.conftest import chance_for, everything, make_vectors
+from tests.networks import count
 
 Fitted = Callable[..., Filler]
 JOINT, CONDITIONS = 912, {"AV": 0, "V": 512, "A": 400}
-
-
-def count(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())
 
 
 def width(network: nn.Module) -> int:

@@ -5,18 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pipeline.nn.attention import Attention, AttentionBlock, attendable
-
-
-def draw(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
-def perturbed(module):
-    """Weights away from their start, so that biases and norms show."""
-    torch.manual_seed(1)
-    for parameter in module.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    return module
+from tests.networks import count, draw, perturbed
 
 
 @given(lengths=st.lists(st.integers(0, 4), min_size=1, max_size=5))
@@ -37,7 +26,7 @@ def test_without_biases_it_is_the_attention_with_biases_of_zero():
 
 
 def test_it_is_the_attention_of_torch():
-    mine, theirs = perturbed(Attention(6, 3)), nn.MultiheadAttention(6, 3, batch_first=True)
+    mine, theirs = perturbed(Attention(6, 3)).train(), nn.MultiheadAttention(6, 3, batch_first=True)
     theirs.in_proj_weight.data, theirs.in_proj_bias.data = mine.projection.weight.data, mine.projection.bias.data
     theirs.out_proj.weight.data, theirs.out_proj.bias.data = mine.output.weight.data, mine.output.bias.data
     x, source = draw(2, 4, 6), draw(2, 5, 6)
@@ -72,7 +61,7 @@ def test_the_path_with_dropout_computes_the_same_attention():
 
 
 def test_dropout_of_weights_acts_in_training_only():
-    module = perturbed(Attention(6, 3, dropout=0.5))
+    module = perturbed(Attention(6, 3, dropout=0.5)).train()
     x = draw(2, 4, 6)
     assert not torch.equal(module(x), module(x))
     module.eval()
@@ -80,7 +69,7 @@ def test_dropout_of_weights_acts_in_training_only():
 
 
 def test_a_row_without_keys_is_finite_with_finite_gradient():
-    module = perturbed(Attention(6, 3))
+    module = perturbed(Attention(6, 3)).train()
     x = draw(1, 4, 6).requires_grad_()
     found = module(x, valid=attendable(torch.zeros(1, 4, dtype=torch.bool)))
     found.sum().backward()
@@ -89,7 +78,7 @@ def test_a_row_without_keys_is_finite_with_finite_gradient():
 
 
 def test_a_block_is_post_norm_attention_then_feed_forward():
-    block = perturbed(AttentionBlock(6, 3, 8)).eval()
+    block = perturbed(AttentionBlock(6, 3, 8))
     x, source, valid = draw(2, 4, 6), draw(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)
     first, _, second = block.feed_forward
     attended = block.norm1(x + block.attention(x, source, valid))
@@ -98,7 +87,7 @@ def test_a_block_is_post_norm_attention_then_feed_forward():
 
 
 def test_a_block_of_width_128_has_the_published_size():
-    assert sum(p.numel() for p in AttentionBlock(128, 4, 512).parameters()) == 198_272
+    assert count(AttentionBlock(128, 4, 512)) == 198_272
 
 
 def test_projections_start_xavier_uniform_with_zero_biases():

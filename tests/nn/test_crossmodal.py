@@ -8,31 +8,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.nn.crossmodal import Encoder, PairwiseStreams, TransposedEncoder, first_step_valid
 from pipeline.nn.positions import sinusoidal
+from tests.networks import count, draw, perturbed, valid_of
 
 MODALITIES = ("text", "audio", "vision")
 DIMS = {"text": 5, "audio": 4, "vision": 3}
 STEPS = {"text": 4, "audio": 7, "vision": 3}
 LONG = {"text": 50, "audio": 400, "vision": 40}
 KERNELS = {"text": 1, "audio": 3, "vision": 3}
-
-
-def draw(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
-
-
-def valid_of(*lengths, steps):
-    return torch.arange(steps) < torch.tensor(lengths)[:, None]
-
-
-def perturbed(module):
-    torch.manual_seed(1)
-    for parameter in module.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    return module.eval()
 
 
 def small(**options):

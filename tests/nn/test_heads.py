@@ -2,16 +2,9 @@ import pytest
 import torch
 
 from pipeline.nn.heads import AttentionPooling, BatchNorm, GatedPooling, attention_head, gated_head
+from tests.networks import count, draw
 
 MODALITIES = ("text", "audio", "vision")
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
-
-
-def draw(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
 VALID = torch.arange(5) < torch.tensor([[5], [2], [1], [0]])

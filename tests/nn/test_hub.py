@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from pipeline.nn.hub import HubExchange, HubSum, HubUnit, Steps, masked_mean
+from tests.networks import count, draw, runs_of
 
 STEPS = {"audio": 7, "vision": 3, "text": 4}
 LENGTHS = {"audio": [5, 7], "vision": [2, 0], "text": [4, 1]}
@@ -15,10 +16,6 @@ class Both(HubUnit):
 
     def mix(self, target, source, own, other):
         return self.attend_to_itself(target, own) + self.attend_to_source(target, source, other)
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed + sum(shape)))
 
 
 def states(seed=0):
@@ -79,8 +76,7 @@ def test_the_last_update_of_the_hub_can_be_spared_or_not_built():
     smaller = make_exchange(keeps_hub=False)
     assert len(smaller.to_hub) == 1
     smaller.load_state_dict({name: v for name, v in whole.state_dict().items() if not name.startswith("to_hub.1")})
-    ran = []
-    whole.to_hub[1]["audio"].register_forward_hook(lambda *_: ran.append(1))
+    ran = runs_of([whole.to_hub[1]["audio"]])
     spared, earlier = whole(x, hub, VALID, HUB_VALID, reads_hub=False)
     without, _ = smaller(x, hub, VALID, HUB_VALID)
     assert not ran
@@ -93,7 +89,6 @@ def test_the_last_update_of_the_hub_can_be_spared_or_not_built():
 
 def test_nothing_is_shared():
     unit, exchange = Both(8, 2, 16), make_exchange(layers=3)
-    count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
     assert count(exchange) == 3 * 6 * count(unit)
 
 

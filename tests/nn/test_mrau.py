@@ -8,25 +8,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.nn.attention import attendable
 from pipeline.nn.mrau import MRAU, FrontEnd, MRAUEncoder, at_least_one_step, length_factors
+from tests.networks import count, draw, perturbed
 
 MODALITIES = ("audio", "vision", "text")
 STEPS = {"audio": 7, "vision": 3, "text": 4}
 NO_DROPOUT = dict.fromkeys(MODALITIES, 0.0)
 
 
-def draw(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
 def valid_of(lengths, steps=STEPS):
     return {m: torch.arange(steps[m]) < torch.tensor([[n]]) for m, n in lengths.items()}
-
-
-def perturbed(module):
-    torch.manual_seed(1)
-    for parameter in module.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    return module.eval()
 
 
 def states():
@@ -147,7 +137,7 @@ def test_the_papers_layer_with_an_empty_feed_forward_is_the_second_norm_of_the_f
 
 def test_a_layer_of_width_128_has_the_published_size_and_operations():
     mrau = MRAU(128, 4, 512, NO_DROPOUT).eval()
-    assert sum(p.numel() for p in mrau.parameters()) == 594_816
+    assert count(mrau) == 594_816
     x = {m: torch.zeros(1, t, 128) for m, t in LONG.items()}
     keys = torch.ones(1, 490, dtype=torch.bool)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:

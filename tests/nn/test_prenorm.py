@@ -6,21 +6,7 @@ from hypothesis import strategies as st
 from pipeline.nn.crossmodal import Encoder, TransposedEncoder
 from pipeline.nn.positions import sinusoidal
 from pipeline.nn.prenorm import PreNormBlock, PreNormEncoder, last_step
-
-
-def draw(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
-def valid_of(*lengths, steps):
-    return torch.arange(steps) < torch.tensor(lengths)[:, None]
-
-
-def perturbed(module):
-    torch.manual_seed(1)
-    for parameter in module.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    return module.eval()
+from tests.networks import draw, perturbed, valid_of
 
 
 def small(**options):

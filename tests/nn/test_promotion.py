@@ -4,6 +4,7 @@ from torch.nn import functional
 
 from pipeline.nn.hub import Steps
 from pipeline.nn.promotion import ContextPooling, Promotion, PromotionUnit
+from tests.networks import count, runs_of, valid_of
 
 LENGTHS = {"text": 4, "audio": 6, "vision": 3}
 
@@ -12,24 +13,16 @@ def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def steps(*lengths, longest):
-    return torch.arange(longest) < torch.tensor(lengths)[:, None]
-
-
 def inputs():
     """Two utterances: the first has all steps, the second half of them and no vision."""
     states = {m: draw(2, length, 8, seed=k) for k, (m, length) in enumerate(LENGTHS.items())}
-    valid = {m: steps(length, 0 if m == "vision" else 2, longest=length) for m, length in LENGTHS.items()}
+    valid = {m: valid_of(length, 0 if m == "vision" else 2, steps=length) for m, length in LENGTHS.items()}
     return states, draw(2, 3, 8, seed=9), valid
 
 
 def promotion(share="all", layers=2, *, keeps_states=True):
     torch.manual_seed(0)
     return Promotion(list(LENGTHS), layers, 8, 2, 16, 0.0, 0.0, share, keeps_states=keeps_states).eval()
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
 
 
 def heads(x):
@@ -117,9 +110,8 @@ def test_what_is_shared_does_not_grow_with_layers():
 @pytest.mark.parametrize("share", ["all", "none"])
 def test_who_reads_the_context_alone_is_spared_the_last_update_of_the_modalities(share):
     states, context, valid = inputs()
-    module, ran = promotion(share), []
-    for unit in module.units.values():
-        unit.register_forward_hook(lambda *_: ran.append(1))
+    module = promotion(share)
+    ran = runs_of(module.units.values())
     _, whole = module(states, context, valid, reads_states=True)
     assert len(ran) == 2 * 6
     _, spared = module(states, context, valid, reads_states=False)
