@@ -26,6 +26,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("lacuna")
+pytest.register_assert_rewrite("tests.networks")  # its checks, too, say what they found
 
 DIMS = {"text": 3, "audio": 2, "vision": 2}
 

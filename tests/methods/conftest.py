@@ -1,6 +1,7 @@
 """A small synthetic benchmark in memory, of ragged sequences with natural absence, whose classes can be told apart."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,3 +74,11 @@ def make() -> Callable[..., Dataset]:
 @pytest.fixture(scope="session")
 def data() -> Dataset:
     return make_dataset()
+
+
+@pytest.fixture(scope="session")
+def noise() -> Dataset:
+    """32 utterances whose labels have nothing to do with their features."""
+    data, draw = make_dataset(n=32, seed=3, whole=True), torch.Generator().manual_seed(0)
+    columns = {m: replace(c, values=torch.randn(c.values.shape, generator=draw)) for m, c in data.columns.items()}
+    return replace(data, columns=columns)

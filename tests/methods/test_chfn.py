@@ -4,37 +4,21 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.data.batch import MODALITIES
 from pipeline.data.spec import Spec
-from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.chfn import CHFN, Params, shift
 from pipeline.methods.protocol import variants
 from pipeline.nn.positions import sinusoidal
 from pipeline.training.cost import multiply_accumulates, parameters
-from pipeline.training.run import Run
+from tests.networks import STUDY_TRAINING, assert_finite_gradients, assert_learns_by_heart, keep_only, paper_spec
 
 TINY = {"width": 8, "heads": 2, "layers": 2, "ffn": 16}
 NO_DROPOUT = {"embed_dropout": 0.0, "ffn_dropout": 0.0, "residual_dropout": 0.0}
 
 
-def paper_spec(available=MODALITIES):
-    return Spec(
-        dims={"text": 768, "audio": 512, "vision": 512},
-        available=available,
-        task=Task(("angry", "happy", "neutral", "sad")),
-        hops=dict.fromkeys(MODALITIES),
-        max_lengths={"text": 50, "audio": 400, "vision": 40},
-    )
-
-
 def untrained(data, **block):
     torch.manual_seed(0)
     return CHFN(Params.model_validate({**TINY, **block}), Spec.of(data))
-
-
-def keep_only(data, *modalities):
-    return {m: torch.full((len(c.values),), m in modalities) for m, c in data.columns.items()}
 
 
 def test_parameters_are_as_many_as_published():
@@ -55,9 +39,8 @@ def test_defaults_are_those_of_the_adapted_form():
     params = Params()
     assert (params.width, params.heads, params.layers, params.ffn, params.beta) == (128, 4, 4, 512, 1.0)
     assert (params.embed_dropout, params.attention_dropout, params.ffn_dropout) == (0.25, 0.0, 0.1)
-    assert (params.optimizer, params.learning_rate, params.weight_decay) == ("adamw", 1e-4, 0.01)
-    assert (params.batch_size, params.epochs, params.patience, params.monitor) == (32, 40, 8, "loss")
-    assert (params.clip_value, params.regime) == (0.8, "complete")
+    assert params.model_dump(include=set(STUDY_TRAINING)) == STUDY_TRAINING
+    assert params.regime == "complete"
     assert not params.pe_skip_zero
 
 
@@ -79,7 +62,7 @@ def test_heads_must_divide_the_width():
     ],
 )
 def test_text_and_something_nonverbal_are_needed(available, reason):
-    assert CHFN.needs.unmet(paper_spec(available)) == reason
+    assert CHFN.needs.unmet(paper_spec(available=available)) == reason
 
 
 def test_a_shift_is_never_longer_than_beta_tokens_nor_than_itself():
@@ -116,7 +99,7 @@ def test_positions_run_over_the_admitted_audio_and_then_over_vision(data):
 
 
 def test_vision_comes_first_where_a_benchmark_has_no_audio():
-    network = CHFN(Params(), paper_spec(("text", "vision"))).network
+    network = CHFN(Params(), paper_spec(available=("text", "vision"))).network
     assert network.starts == {"text": 0, "vision": 0}
     assert set(network.projections) == {"text", "vision"}
 
@@ -181,22 +164,9 @@ def test_gradients_are_finite_whatever_is_absent(skip, data):
     method = untrained(data, pe_skip_zero=skip)
     for rows in ([4], [0, 4], [1], [2], [3], [0]):
         for keep in (None, keep_only(data, "audio"), keep_only(data, "text"), keep_only(data)):
-            method.network.zero_grad()
-            loss = method._loss(data.batch(torch.tensor(rows), keep), 1)
-            loss.backward()
-            assert torch.isfinite(loss)
-            assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.network.parameters())
+            assert_finite_gradients(method, data.batch(torch.tensor(rows), keep))
 
 
-def test_it_can_learn_32_utterances_by_heart(make):
-    data = make(n=32, seed=3, whole=True)
-    generator = torch.Generator().manual_seed(0)
-    columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
-    data = replace(data, columns=columns)
-    torch.manual_seed(0)
-    method = CHFN(
-        Params.model_validate({**TINY, **NO_DROPOUT, "width": 16, "learning_rate": 3e-3, "epochs": 60}), Spec.of(data)
-    )
-    method.fit(data, None, Run(("heart",)))
-    batch = data.batch(torch.arange(32))
-    assert torch.equal(method.predict(batch).scores.argmax(-1), batch.labels)
+def test_it_can_learn_32_utterances_by_heart(noise):
+    method = untrained(noise, **NO_DROPOUT, width=16, learning_rate=3e-3, epochs=60)
+    assert_learns_by_heart(method, noise)

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipeline.data.batch import MODALITIES, Batch
-from pipeline.data.dataset import Dataset
+from pipeline.data.batch import MODALITIES
 from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
@@ -16,19 +15,22 @@ from pipeline.nn.mrau import at_least_one_step
 from pipeline.nn.positions import interleaved
 from pipeline.training.cost import multiply_accumulates, parameters
 from pipeline.training.run import Run
+from tests.networks import (
+    STUDY_TRAINING,
+    assert_finite_gradients,
+    assert_scored_where_masked_out,
+    count,
+    everything,
+    masked,
+    padded,
+    paper_spec,
+    runs_of,
+)
 
 TINY = {"width": 8, "heads": 2, "layers": 2, "ffn": 16}
 NO_DROPOUT = {"embed_dropout": 0.0, "ffn_dropout": 0.0, "residual_dropout": 0.0, "attention_dropout": 0.0}
 NO_DROPOUT["head_dropout"] = 0.0
-PAPER = Spec(
-    dims={"text": 768, "audio": 512, "vision": 512},
-    available=MODALITIES,
-    task=Task(("angry", "happy", "neutral", "sad")),
-    hops=dict.fromkeys(MODALITIES),
-    max_lengths={"text": 50, "audio": 400, "vision": 40},
-)
-
-
+PAPER = paper_spec()
 MOSI = replace(PAPER, dims={"text": 768, "audio": 5, "vision": 20}, task=Task(("negative", "positive")))
 """Features that the original form was configured for."""
 
@@ -43,13 +45,6 @@ def make(data, **block):
     return EMTDLFR(Params.model_validate(block), Spec.of(data))
 
 
-def masked(data, share=0.6, rows=None):
-    """A training batch: masked features beside the complete ones."""
-    generator = torch.Generator().manual_seed(0)
-    keep = {m: torch.rand(len(c.values), generator=generator) < share for m, c in data.columns.items()}
-    return data.batch(torch.arange(len(data)) if rows is None else torch.tensor(rows), keep, complete=True)
-
-
 def encode(method, view, *, reads_hub=True):
     valid = {m: at_least_one_step(v) for m, v in view.valid.items()}
     features = {m: at_least_one_step(x) for m, x in view.features.items()}
@@ -58,7 +53,7 @@ def encode(method, view, *, reads_hub=True):
 
 def test_parameters_are_as_many_as_published():
     assert parameters(of_paper(regime="one_to_one")) == 7_722_823
-    assert 6 * sum(p.numel() for p in _PromotionUnit(128, 4, 512).parameters()) == 1_585_920
+    assert 6 * count(_PromotionUnit(128, 4, 512)) == 1_585_920
 
 
 def test_training_on_complete_data_builds_no_restoration():
@@ -87,9 +82,8 @@ def test_defaults_are_those_of_the_study():
     params = Params()
     assert (params.width, params.heads, params.layers, params.ffn) == (128, 4, 4, 512)
     assert (params.attraction, params.reconstruction, params.aux_from_epoch) == (1.0, 1.0, 2)
-    assert (params.embed_dropout, params.attention_dropout, params.monitor) == (0.25, 0.1, "loss")
-    assert (params.optimizer, params.learning_rate, params.weight_decay) == ("adamw", 1e-4, 0.01)
-    assert (params.batch_size, params.epochs, params.patience, params.clip_value) == (32, 40, 8, 0.8)
+    assert (params.embed_dropout, params.attention_dropout) == (0.25, 0.1)
+    assert params.model_dump(include=set(STUDY_TRAINING)) == STUDY_TRAINING
 
 
 def test_defaults_of_the_original_form_are_those_of_its_authors_for_mosi():
@@ -102,10 +96,6 @@ def test_defaults_of_the_original_form_are_those_of_its_authors_for_mosi():
     assert (params.batch_size, params.clip_value) == (4 * 32, None)
     assert Params(form="original", layers=2).layers == 2
     assert Params(form="adapted") == Params()
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
 
 
 def attraction_count(width, hidden):
@@ -150,7 +140,7 @@ def test_the_original_hub_is_one_projected_utterance_vector_per_modality_and_zer
     method, seen = make(data, form="original"), []
     network = method.network
     network.promotion.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
-    batch = data.batch(torch.arange(len(data)))
+    batch = everything(data)
     method.predict(batch)
     ((states, hub, valid),) = seen
     for row, position in [(0, 0), (0, 1), (0, 2), (7, 1), (9, 2)]:
@@ -170,7 +160,7 @@ def test_the_original_head_reads_the_utterance_vectors_before_the_fusion_and_the
     method, seen = make(data, form="original"), []
     network = method.network
     network.classify[1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    batch = data.batch(torch.arange(len(data)))
+    batch = everything(data)
     method.predict(batch)
     assert seen[0].shape == (len(data), 6 + 16 + 32 + 3 * 8)
     torch.testing.assert_close(seen[0][:, :6], masked_mean(batch.features["text"], batch.valid["text"]))
@@ -178,10 +168,9 @@ def test_the_original_head_reads_the_utterance_vectors_before_the_fusion_and_the
 
 
 def test_prediction_of_the_original_form_runs_nothing_that_only_training_needs(data):
-    method, ran = make(data, form="original"), []
+    method = make(data, form="original")
     network = method.network
-    for module in [*network.decoders.values(), *network.attractions.values(), network.promotion.units["all"]]:
-        module.register_forward_hook(lambda *_: ran.append(1))
+    ran = runs_of([*network.decoders.values(), *network.attractions.values(), network.promotion.units["all"]])
     method.predict(masked(data))
     assert len(ran) == 2 * 6 - 3
     ran.clear()
@@ -222,7 +211,7 @@ def test_a_promotion_unit_attends_to_itself_after_the_source():
 def test_the_hub_is_one_masked_mean_per_modality_and_zero_without_a_step(data):
     method, seen = make(data), []
     method.network.exchange.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
-    method.predict(data.batch(torch.arange(len(data))))
+    method.predict(everything(data))
     ((states, hub, valid, hub_valid),) = seen
     assert hub.shape == (len(data), 3, 8)
     assert hub_valid.all()
@@ -233,11 +222,10 @@ def test_the_hub_is_one_masked_mean_per_modality_and_zero_without_a_step(data):
 
 
 def test_prediction_runs_neither_decoders_nor_attraction_nor_the_last_update_of_the_hub(data):
-    method, ran = make(data), []
+    method = make(data)
     network = method.network
     unread = [*network.decoders.values(), *network.attractions.values(), *network.exchange.to_hub[-1].values()]
-    for module in unread:
-        module.register_forward_hook(lambda *_: ran.append(1))
+    ran = runs_of(unread)
     method.predict(masked(data))
     method._loss(masked(data), 1)
     assert not ran
@@ -305,13 +293,7 @@ def test_batch_normalisation_sees_each_view_as_its_own_batch(data):
 def test_reconstruction_is_scored_where_a_present_step_was_masked_out(data):
     method, batch = make(data), masked(data)
     states, *_ = encode(method, batch)
-    before = method._reconstruction_error(batch, states)
-    missing = {m: batch.present[m] & ~batch.observed[m] for m in MODALITIES}
-    assert all(at.any() for at in missing.values())
-    elsewhere = {m: x.masked_fill(~missing[m][..., None], 50.0) for m, x in batch.complete.items()}
-    torch.testing.assert_close(method._reconstruction_error(replace(batch, complete=elsewhere), states), before)
-    moved = {m: x + 1.0 * missing[m][..., None] for m, x in batch.complete.items()}
-    assert not torch.isclose(method._reconstruction_error(replace(batch, complete=moved), states), before)
+    assert_scored_where_masked_out(lambda batch: method._reconstruction_error(batch, states), batch)
 
 
 def test_reconstruction_without_missing_steps_is_zero(data):
@@ -325,44 +307,20 @@ def test_reconstruction_without_missing_steps_is_zero(data):
 def test_gradients_are_finite_whatever_is_absent(rows, form, data):
     method = make(data, form=form)
     for share in (0.0, 0.6, 1.1):
-        loss = method._loss(masked(data, share, rows), 2)
-        method.network.zero_grad()
-        loss.backward()
-        assert torch.isfinite(loss)
-        assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.network.parameters())
+        assert_finite_gradients(method, masked(data, share, rows), epoch=2)
 
 
 @pytest.mark.parametrize("form", ["adapted", "original"])
 def test_more_padding_does_not_change_the_loss(form, data):
     method, batch = make(data, form=form), masked(data)
     method.network.eval()
-    padded = Batch(
-        features={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.features.items()},
-        valid={m: functional.pad(x, (0, 3)) for m, x in batch.valid.items()},
-        present={m: functional.pad(x, (0, 3)) for m, x in batch.present.items()},
-        observed={m: functional.pad(x, (0, 3)) for m, x in batch.observed.items()},
-        labels=batch.labels,
-        index=batch.index,
-        complete={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.complete.items()},
-    )
-    torch.testing.assert_close(method._loss(padded, 2), method._loss(batch, 2))
-
-
-def noise(make) -> Dataset:
-    """32 utterances whose labels have nothing to do with their features."""
-    data = make(n=32, seed=3, whole=True)
-    generator = torch.Generator().manual_seed(0)
-    columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
-    return replace(data, columns=columns)
+    torch.testing.assert_close(method._loss(padded(batch), 2), method._loss(batch, 2))
 
 
 @pytest.mark.parametrize("form", ["adapted", "original"])
 @pytest.mark.parametrize(("regime", "share", "epochs"), [("complete", 1.1, 60), ("dynamic", 0.8, 150)])
-def test_it_can_learn_32_utterances_within_200_steps(regime, share, epochs, form, make):
-    data = noise(make)
-    torch.manual_seed(0)
-    block = {**TINY, **NO_DROPOUT, "width": 16, "learning_rate": 3e-3, "epochs": epochs, "ramp_epochs": 1, "form": form}
-    method = EMTDLFR(Params.model_validate({**block, "regime": regime}), Spec.of(data))
-    method.fit(data, None, Run(("heart",)))
-    batch = masked(data, share)
-    assert data.task.loss(method.network(batch), batch.labels) < 0.3
+def test_it_can_learn_32_utterances_within_200_steps(regime, share, epochs, form, noise):
+    method = make(noise, width=16, learning_rate=3e-3, epochs=epochs, ramp_epochs=1, form=form, regime=regime)
+    method.fit(noise, None, Run(("heart",)))
+    batch = masked(noise, share)
+    assert noise.task.loss(method.network(batch), batch.labels) < 0.3

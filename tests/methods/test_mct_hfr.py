@@ -3,16 +3,24 @@ from dataclasses import replace
 import pytest
 import torch
 from pydantic import ValidationError
-from torch.nn import functional
 
-from pipeline.data.batch import MODALITIES, Batch
-from pipeline.data.dataset import Dataset
 from pipeline.data.spec import Spec
-from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.mct_hfr import MCTHFR, Params
 from pipeline.methods.protocol import variants
 from pipeline.training.run import Run
+from tests.networks import (
+    STUDY_TRAINING,
+    assert_finite_gradients,
+    assert_learns_by_heart,
+    assert_scored_where_masked_out,
+    count,
+    everything,
+    masked,
+    padded,
+    paper_spec,
+    runs_of,
+)
 
 TINY = {"width": 8, "heads": 2, "layers": 2, "ffn": 16, "lfi_depth": 1}
 NO_DROPOUT = {
@@ -23,31 +31,13 @@ NO_DROPOUT = {
 }
 
 
-def paper_spec(text: int, audio: int, vision: int) -> Spec:
-    """The benchmark of the paper, with these widths."""
-    return Spec(
-        dims={"text": text, "audio": audio, "vision": vision},
-        available=MODALITIES,
-        task=Task(("angry", "happy", "neutral", "sad")),
-        hops=dict.fromkeys(MODALITIES),
-        max_lengths={"text": 50, "audio": 400, "vision": 40},
-    )
-
-
-def count(spec, **block):
-    return sum(p.numel() for p in MCTHFR(Params(**block), spec).network.parameters())
+def paper(spec, **block):
+    return MCTHFR(Params(**block), spec).network
 
 
 def make(data, seed=0, **block):
     torch.manual_seed(seed)
     return MCTHFR(Params.model_validate({**TINY, **block}), Spec.of(data))
-
-
-def masked(data, share=0.6, rows=None):
-    """A training batch: masked features beside the complete ones."""
-    generator = torch.Generator().manual_seed(0)
-    keep = {m: torch.rand(len(c.values), generator=generator) < share for m, c in data.columns.items()}
-    return data.batch(torch.arange(len(data)) if rows is None else torch.tensor(rows), keep, complete=True)
 
 
 @pytest.mark.parametrize(
@@ -61,13 +51,13 @@ def masked(data, share=0.6, rows=None):
     ],
 )
 def test_parameters_are_as_many_as_published(block, parameters):
-    assert count(paper_spec(text=768, audio=512, vision=512), **block) == parameters
+    assert count(paper(paper_spec(), **block)) == parameters
 
 
 def test_parameters_with_the_widths_of_the_older_features():
-    spec = paper_spec(audio=768, vision=512, text=1024)
-    assert count(spec, lfi=False, gfa=False) == 3_004_548
-    assert count(spec, preset="code") == 5_910_215
+    spec = paper_spec(text=1024, audio=768)
+    assert count(paper(spec, lfi=False, gfa=False)) == 3_004_548
+    assert count(paper(spec, preset="code")) == 5_910_215
 
 
 def test_defaults_are_those_of_the_paper():
@@ -75,9 +65,8 @@ def test_defaults_are_those_of_the_paper():
     assert (params.width, params.heads, params.layers, params.ffn) == (128, 4, 4, 512)
     assert (params.kernels.audio, params.kernels.vision, params.kernels.text) == (3, 3, 1)
     assert (params.alpha, params.beta, params.cmd_order, params.lfi_depth) == (0.4, 0.6, 5, 2)
-    assert (params.optimizer, params.learning_rate, params.weight_decay) == ("adamw", 1e-4, 0.01)
-    assert (params.batch_size, params.epochs, params.patience, params.monitor) == (32, 40, 8, "loss")
-    assert (params.clip_value, params.regime, params.p_miss, params.ramp_epochs) == (0.8, "dynamic", 0.2, 5)
+    assert params.model_dump(include=set(STUDY_TRAINING)) == STUDY_TRAINING
+    assert (params.regime, params.p_miss, params.ramp_epochs) == ("dynamic", 0.2, 5)
     assert not params.pe_skip_zero
     assert params.ffn_skip
     assert not params.outer_skip
@@ -211,13 +200,7 @@ def test_imagination_is_scored_where_a_present_step_was_masked_out(data):
     method = make(data, gfa=False, **NO_DROPOUT)
     batch = masked(data)
     projected, states = method.network.encoder(batch.features, batch.valid)
-    before = method._imagination_error(batch, projected, states)
-    missing = {m: batch.present[m] & ~batch.observed[m] for m in MODALITIES}
-    assert all(at.any() for at in missing.values())
-    elsewhere = {m: x.masked_fill(~missing[m][..., None], 50.0) for m, x in batch.complete.items()}
-    torch.testing.assert_close(method._imagination_error(replace(batch, complete=elsewhere), projected, states), before)
-    moved = {m: x + 1.0 * missing[m][..., None] for m, x in batch.complete.items()}
-    assert not torch.isclose(method._imagination_error(replace(batch, complete=moved), projected, states), before)
+    assert_scored_where_masked_out(lambda batch: method._imagination_error(batch, projected, states), batch)
 
 
 def test_imagination_without_missing_steps_is_zero(data):
@@ -229,9 +212,7 @@ def test_imagination_without_missing_steps_is_zero(data):
 
 def test_decoders_run_in_training_only(data):
     method = make(data)
-    ran = []
-    for decoder in method.network.decoders.values():
-        decoder.register_forward_hook(lambda *_: ran.append(1))
+    ran = runs_of(method.network.decoders.values())
     method.predict(masked(data))
     assert not ran
     method._loss(masked(data), 1)
@@ -243,11 +224,7 @@ def test_decoders_run_in_training_only(data):
 def test_gradients_are_finite_whatever_is_absent(preset, rows, data):
     method = make(data, preset=preset, aux_from_epoch=1)
     for share in (0.0, 0.6, 1.1):
-        loss = method._loss(masked(data, share, rows), 1)
-        method.network.zero_grad()
-        loss.backward()
-        assert torch.isfinite(loss)
-        assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.network.parameters())
+        assert_finite_gradients(method, masked(data, share, rows))
 
 
 def test_the_longest_admitted_lengths_scale_attention_not_those_of_a_batch(data):
@@ -256,37 +233,22 @@ def test_the_longest_admitted_lengths_scale_attention_not_those_of_a_batch(data)
     longer = replace(data, max_lengths={"text": 50, "audio": 400, "vision": 40})
     other = make(longer)
     other.load(method.state())
-    batch = data.batch(torch.arange(len(data)))
+    batch = everything(data)
     assert not torch.allclose(method.predict(batch).scores, other.predict(batch).scores)
 
 
-def noise(make) -> Dataset:
-    """32 utterances whose labels have nothing to do with their features."""
-    data = make(n=32, seed=3, whole=True)
-    generator = torch.Generator().manual_seed(0)
-    columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
-    return replace(data, columns=columns)
-
-
 @pytest.mark.parametrize("preset", ["paper", "code"])
-def test_it_can_learn_32_utterances_by_heart(preset, make):
-    data = noise(make)
-    block = {**TINY, **NO_DROPOUT, "width": 16, "preset": preset, "learning_rate": 3e-3, "lfi": False, "gfa": False}
-    torch.manual_seed(0)
-    method = MCTHFR(Params.model_validate({**block, "epochs": 50, "regime": "complete"}), Spec.of(data))
-    method.fit(data, None, Run(("heart",)))
-    batch = data.batch(torch.arange(32))
-    assert torch.equal(method.predict(batch).scores.argmax(-1), batch.labels)
+def test_it_can_learn_32_utterances_by_heart(preset, noise):
+    numbers = {"width": 16, "learning_rate": 3e-3, "epochs": 50}
+    method = make(noise, **NO_DROPOUT, **numbers, preset=preset, lfi=False, gfa=False, regime="complete")
+    assert_learns_by_heart(method, noise)
 
 
-def test_it_can_learn_32_masked_utterances_with_restoration(make):
-    data = noise(make)
-    torch.manual_seed(0)
-    block = {**TINY, **NO_DROPOUT, "width": 16, "learning_rate": 3e-3, "epochs": 100, "ramp_epochs": 1}
-    method = MCTHFR(Params.model_validate(block), Spec.of(data))
-    method.fit(data, None, Run(("masked",)))
-    batch = masked(data, 0.8)
-    assert data.task.loss(method.network(batch), batch.labels) < 0.3
+def test_it_can_learn_32_masked_utterances_with_restoration(noise):
+    method = make(noise, **NO_DROPOUT, width=16, learning_rate=3e-3, epochs=100, ramp_epochs=1)
+    method.fit(noise, None, Run(("masked",)))
+    batch = masked(noise, 0.8)
+    assert noise.task.loss(method.network(batch), batch.labels) < 0.3
 
 
 @pytest.mark.parametrize("preset", ["paper", "code"])
@@ -294,13 +256,4 @@ def test_more_padding_does_not_change_the_loss(preset, data):
     method = make(data, preset=preset, aux_from_epoch=1)
     method.network.eval()
     batch = masked(data)
-    padded = Batch(
-        features={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.features.items()},
-        valid={m: functional.pad(x, (0, 3)) for m, x in batch.valid.items()},
-        present={m: functional.pad(x, (0, 3)) for m, x in batch.present.items()},
-        observed={m: functional.pad(x, (0, 3)) for m, x in batch.observed.items()},
-        labels=batch.labels,
-        index=batch.index,
-        complete={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.complete.items()},
-    )
-    torch.testing.assert_close(method._loss(padded, 1), method._loss(batch, 1))
+    torch.testing.assert_close(method._loss(padded(batch), 1), method._loss(batch, 1))

@@ -1,44 +1,33 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from torch.nn import functional
 
-from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.batch import MODALITIES
 from pipeline.data.spec import Spec
-from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.misa import MISA, Params, _Averaged, _Mean, _Recurrent, _Stacked, difference
 from pipeline.methods.protocol import variants
 from pipeline.nn.distances import central_moment_discrepancy
 from pipeline.training.cost import multiply_accumulates, parameters
-from pipeline.training.run import Run
+from tests.networks import (
+    STUDY_TRAINING,
+    assert_finite_gradients,
+    assert_learns_by_heart,
+    count,
+    everything,
+    kept,
+    padded,
+    paper_spec,
+    runs_of,
+)
 
 TINY = {"width": 8, "lstm_layers": 2, "ffn": 16}
 NO_DROPOUT = {"dropout": 0.0, "fusion_dropout": 0.0}
 
 
-def paper_spec(available=MODALITIES):
-    return Spec(
-        dims={"text": 768, "audio": 512, "vision": 512},
-        available=available,
-        task=Task(("angry", "happy", "neutral", "sad")),
-        hops=dict.fromkeys(MODALITIES),
-        max_lengths={"text": 50, "audio": 400, "vision": 40},
-    )
-
-
 def make(data, **block):
     torch.manual_seed(0)
     return MISA(Params.model_validate({**TINY, **block}), Spec.of(data))
-
-
-def everyone(data):
-    return data.batch(torch.arange(len(data)))
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +63,8 @@ def test_defaults_are_those_of_the_adapted_form():
     assert (params.width, params.lstm_layers, params.heads, params.ffn) == (128, 4, 2, 2048)
     assert (params.dropout, params.fusion_dropout, params.cmd_order) == (0.25, 0.1, 5)
     assert (params.difference_weight, params.similarity_weight, params.reconstruction_weight) == (0.3, 0.8, 0.8)
-    assert (params.optimizer, params.learning_rate, params.weight_decay) == ("adamw", 1e-4, 0.01)
-    assert (params.batch_size, params.epochs, params.patience, params.monitor) == (32, 40, 8, "loss")
-    assert (params.clip_value, params.regime) == (0.8, "complete")
+    assert params.model_dump(include=set(STUDY_TRAINING)) == STUDY_TRAINING
+    assert params.regime == "complete"
 
 
 def test_defaults_of_the_original_form_are_those_of_its_authors():
@@ -114,7 +102,7 @@ def test_heads_must_divide_the_width():
 
 @pytest.mark.parametrize("available", [("text", "audio"), ("audio", "vision")])
 def test_modalities_that_a_benchmark_lacks_are_left_out(available):
-    network = MISA(Params(), paper_spec(available)).network
+    network = MISA(Params(), paper_spec(available=available)).network
     for parts in (network.encoders, network.projections, network.private, network.decoders):
         assert tuple(parts) == available
     assert network.classifier[0].in_features == 4 * 128
@@ -123,12 +111,12 @@ def test_modalities_that_a_benchmark_lacks_are_left_out(available):
 def test_the_width_of_the_encoders_can_be_that_of_none_of_the_features(data):
     method = make(data, encoded=7)
     assert [projection[0].in_features for projection in method.network.projections.values()] == [7, 7, 7]
-    method._loss(everyone(data), 1).backward()
+    method._loss(everything(data), 1).backward()
     assert all(p.grad is not None for p in method.network.parameters())
 
 
 def test_one_modality_has_nothing_to_share():
-    assert MISA.needs.unmet(paper_spec(("text",))) == "needs 2 modalities, the benchmark has text"
+    assert MISA.needs.unmet(paper_spec(available=("text",))) == "needs 2 modalities, the benchmark has text"
 
 
 def test_padding_has_no_part_in_the_average():
@@ -174,7 +162,7 @@ def test_recurrent_weights_of_the_original_form_are_orthogonal():
 
 
 def test_text_of_the_original_form_is_the_mean_of_its_valid_features(data):
-    batch = everyone(data)
+    batch = everything(data)
     found = make(data, form="original").network.encoders["text"](batch.features["text"], batch.valid["text"])
     for row, length in enumerate(data.columns["text"].lengths.tolist()):
         expected = batch.features["text"][row, :length].mean(0) if length else torch.zeros(6)
@@ -221,7 +209,7 @@ def test_the_difference_holds_lengths_fixed():
 
 def test_the_losses_are_over_all_pairs_and_modalities(data):
     method = make(data, **NO_DROPOUT)
-    projected, private, shared = method.network.views(everyone(data))
+    projected, private, shared = method.network.views(everything(data))
     t, a, v = MODALITIES
     pairs = [(t, a), (t, v), (a, v)]
     similar = sum(central_moment_discrepancy(shared[m], shared[n], 5) for m, n in pairs) / 3
@@ -232,13 +220,13 @@ def test_the_losses_are_over_all_pairs_and_modalities(data):
     torch.testing.assert_close(method._similarity(shared), similar)
     torch.testing.assert_close(method._difference(private, shared), different)
     torch.testing.assert_close(method._reconstruction(projected, private, shared), restored)
-    task = data.task.loss(method.network(everyone(data)), everyone(data).labels)
+    task = data.task.loss(method.network(everything(data)), everything(data).labels)
     expected = task + 0.3 * different + 0.8 * similar + 0.8 * restored
-    torch.testing.assert_close(method._loss(everyone(data), 1), expected)
+    torch.testing.assert_close(method._loss(everything(data), 1), expected)
 
 
 def test_views_are_between_0_and_1_and_the_targets_of_reconstruction_are_normalised(data):
-    projected, private, shared = make(data).network.eval().views(everyone(data))
+    projected, private, shared = make(data).network.eval().views(everything(data))
     for view in [*private.values(), *shared.values()]:
         assert ((view > 0) & (view < 1)).all()
     for x in projected.values():
@@ -259,17 +247,16 @@ def test_one_utterance_has_no_similarity_and_no_difference(data):
 def test_a_reconstruction_without_weight_has_no_decoders(data):
     method = make(data, reconstruction_weight=0.0, difference_weight=0.0, similarity_weight=0.0, **NO_DROPOUT)
     assert len(method.network.decoders) == 0
-    batch = everyone(data)
+    batch = everything(data)
     torch.testing.assert_close(method._loss(batch, 1), data.task.loss(method.network(batch), batch.labels))
 
 
 def test_decoders_run_in_training_only(data):
-    method, ran = make(data), []
-    for decoder in method.network.decoders.values():
-        decoder.register_forward_hook(lambda *_: ran.append(1))
-    method.predict(everyone(data))
+    method = make(data)
+    ran = runs_of(method.network.decoders.values())
+    method.predict(everything(data))
     assert not ran
-    method._loss(everyone(data), 1)
+    method._loss(everything(data), 1)
     assert len(ran) == 3
 
 
@@ -279,40 +266,19 @@ def test_gradients_are_finite_whatever_is_absent(form, rows, data):
     method = make(data, form=form)
     generator = torch.Generator().manual_seed(0)
     for share in (0.0, 0.6, 1.1):
-        keep = {m: torch.rand(len(c.values), generator=generator) < share for m, c in data.columns.items()}
-        loss = method._loss(data.batch(torch.tensor(rows), keep), 1)
-        method.network.zero_grad()
-        loss.backward()
-        assert torch.isfinite(loss)
-        assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.network.parameters())
+        assert_finite_gradients(method, data.batch(torch.tensor(rows), kept(data, share, generator)))
 
 
 @pytest.mark.parametrize("form", ["adapted", "original"])
 def test_more_padding_does_not_change_the_loss(form, data):
     method = make(data, form=form)
     method.network.eval()
-    batch = everyone(data)
-    padded = Batch(
-        features={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.features.items()},
-        valid={m: functional.pad(x, (0, 3)) for m, x in batch.valid.items()},
-        present={m: functional.pad(x, (0, 3)) for m, x in batch.present.items()},
-        observed={m: functional.pad(x, (0, 3)) for m, x in batch.observed.items()},
-        labels=batch.labels,
-        index=batch.index,
-    )
-    torch.testing.assert_close(method._loss(padded, 1), method._loss(batch, 1))
+    batch = everything(data)
+    torch.testing.assert_close(method._loss(padded(batch), 1), method._loss(batch, 1))
 
 
 @pytest.mark.parametrize("form", ["adapted", "original"])
-def test_it_can_learn_32_utterances_by_heart(form, make):
-    data = make(n=32, seed=3, whole=True)
-    generator = torch.Generator().manual_seed(0)
-    columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
-    data = replace(data, columns=columns)
-    torch.manual_seed(0)
-    block = {**TINY, **NO_DROPOUT, "form": form, "width": 64, "ffn": 128, "learning_rate": 5e-4, "epochs": 120}
-    block["batch_size"] = 32
-    method = MISA(Params.model_validate(block), Spec.of(data))
-    method.fit(data, None, Run(("heart",)))
-    batch = data.batch(torch.arange(32))
-    assert torch.equal(method.predict(batch).scores.argmax(-1), batch.labels)
+def test_it_can_learn_32_utterances_by_heart(form, noise):
+    numbers = {"width": 64, "ffn": 128, "learning_rate": 5e-4, "epochs": 120, "batch_size": 32}
+    method = make(noise, **NO_DROPOUT, **numbers, form=form)
+    assert_learns_by_heart(method, noise)

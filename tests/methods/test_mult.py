@@ -2,36 +2,31 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn import functional
 
-from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.batch import MODALITIES
 from pipeline.data.spec import Spec
-from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.mult import MulT, Params
 from pipeline.methods.protocol import not_applicable, variants
 from pipeline.training.cost import multiply_accumulates
-from pipeline.training.run import Run
+from tests.complexity import TABLE_4
+from tests.networks import (
+    STUDY_TRAINING,
+    assert_finite_gradients,
+    assert_learns_by_heart,
+    count,
+    everything,
+    padded,
+    paper_spec,
+)
 
 TINY = {"width": 8, "heads": 2, "layers": 1, "ffn_factor": 2, "aggregator_layers": 1}
 NO_DROPOUT = {"embed_dropout": 0.0, "ffn_dropout": 0.0, "residual_dropout": 0.0}
 BLOCKS = [{"aggregator": "width256"}, {"aggregator": "transposed"}, {"form": "original"}]
-TABLE_4 = {"aggregator": "transposed", "kernels": {"audio": 3, "vision": 3}}
 
 
-def paper_spec(text: int = 768, audio: int = 512, vision: int = 512) -> Spec:
-    """The benchmark of the study, with these widths."""
-    return Spec(
-        dims={"text": text, "audio": audio, "vision": vision},
-        available=MODALITIES,
-        task=Task(("angry", "happy", "neutral", "sad")),
-        hops=dict.fromkeys(MODALITIES),
-        max_lengths={"text": 50, "audio": 400, "vision": 40},
-    )
-
-
-def count(spec, **block):
-    return sum(p.numel() for p in MulT(Params(**block), spec).network.parameters())
+def paper(spec, **block):
+    return MulT(Params(**block), spec).network
 
 
 def method_of(data, seed=0, **block):
@@ -39,14 +34,10 @@ def method_of(data, seed=0, **block):
     return MulT(Params.model_validate({**TINY, **block}), Spec.of(data))
 
 
-def everything(data):
-    return data.batch(torch.arange(len(data)))
-
-
 def test_parameters_are_as_many_as_published():
-    assert count(paper_spec()) == 10_913_796
-    assert count(paper_spec(), **TABLE_4) == 9_206_780
-    assert count(paper_spec(text=1024, audio=768), **TABLE_4) == 9_337_852
+    assert count(paper(paper_spec())) == 10_913_796
+    assert count(paper(paper_spec(), **TABLE_4)) == 9_206_780
+    assert count(paper(paper_spec(text=1024, audio=768), **TABLE_4)) == 9_337_852
 
 
 def test_another_layer_costs_what_is_published():
@@ -61,13 +52,7 @@ def test_defaults_are_those_of_the_adapted_form():
     assert (params.kernels.text, params.kernels.audio, params.kernels.vision) == (1, 1, 1)
     assert (params.aggregator, params.aggregator_layers, params.transposed_heads) == ("width256", 2, 5)
     assert (params.embed_dropout, params.ffn_dropout, params.residual_dropout) == (0.25, 0.1, 0.1)
-    assert (params.optimizer, params.learning_rate, params.weight_decay, params.clip_value) == (
-        "adamw",
-        1e-4,
-        0.01,
-        0.8,
-    )
-    assert (params.batch_size, params.epochs, params.patience, params.monitor) == (32, 40, 8, "loss")
+    assert params.model_dump(include=set(STUDY_TRAINING)) == STUDY_TRAINING
     assert params.regime == "complete"
 
 
@@ -79,7 +64,7 @@ def test_the_original_has_the_parameters_of_its_parts():
 
     convolutions, residual = 30 * (768 + 512 + 512), 2 * (180 * 180 + 180)
     expected = convolutions + 6 * encoder(30) + 3 * encoder(60) + residual + 180 * 4 + 4
-    assert count(paper_spec(), form="original") == expected == 1_115_764
+    assert count(paper(paper_spec(), form="original")) == expected == 1_115_764
 
 
 def test_defaults_of_the_original_are_those_of_its_code():
@@ -196,25 +181,15 @@ def test_more_padding_than_the_longest_sequence_does_not_change_the_loss(block, 
     method = method_of(data, **block)
     method.network.eval()
     batch = everything(data)
-    padded = Batch(
-        features={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.features.items()},
-        valid={m: functional.pad(x, (0, 3)) for m, x in batch.valid.items()},
-        present={m: functional.pad(x, (0, 3)) for m, x in batch.present.items()},
-        observed={m: functional.pad(x, (0, 3)) for m, x in batch.observed.items()},
-        labels=batch.labels,
-        index=batch.index,
-    )
-    torch.testing.assert_close(method._loss(padded, 1), method._loss(batch, 1))
+    torch.testing.assert_close(method._loss(padded(batch), 1), method._loss(batch, 1))
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 @pytest.mark.parametrize("rows", [[4], [4, 0], [1], [2], [3], [0]])
 def test_gradients_are_finite_whatever_is_absent(block, rows, data):
     method = method_of(data, **block)
-    loss = method._loss(data.batch(torch.tensor(rows)), 1)
-    loss.backward()
-    assert torch.isfinite(loss)
-    assert all(torch.isfinite(p.grad).all() for p in method.network.parameters())
+    assert_finite_gradients(method, data.batch(torch.tensor(rows)))
+    assert all(p.grad is not None for p in method.network.parameters())
 
 
 def test_a_modality_of_one_step_leaves_nothing_untrained(data):
@@ -223,13 +198,7 @@ def test_a_modality_of_one_step_leaves_nothing_untrained(data):
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_it_can_learn_32_utterances_by_heart(block, make):
-    data = make(n=32, seed=3, whole=True)
-    generator = torch.Generator().manual_seed(0)
-    columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
-    data = replace(data, columns=columns)
+def test_it_can_learn_32_utterances_by_heart(block, noise):
     rates = {**NO_DROPOUT, "attention_dropout": {"text": 0.0, "own": 0.0}}
-    method = method_of(data, **block, **rates, width=16, learning_rate=3e-3, epochs=60, batch_size=16)
-    method.fit(data, None, Run(("heart",)))
-    batch = everything(data)
-    assert torch.equal(method.predict(batch).scores.argmax(-1), batch.labels)
+    method = method_of(noise, **block, **rates, width=16, learning_rate=3e-3, epochs=60, batch_size=16)
+    assert_learns_by_heart(method, noise)

@@ -1,29 +1,27 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
 
 from pipeline.data.batch import MODALITIES
 from pipeline.data.spec import Spec
-from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.pmr import PMR, Params, _HubAttention, _ReinforcementUnit
 from pipeline.methods.protocol import variants
 from pipeline.nn.hub import Steps
 from pipeline.training.cost import multiply_accumulates, parameters
-from pipeline.training.run import Run
+from tests.networks import (
+    STUDY_TRAINING,
+    assert_finite_gradients,
+    assert_learns_by_heart,
+    everything,
+    masked,
+    paper_spec,
+)
 
 TINY = {"width": 8, "heads": 2, "layers": 2, "ffn": 16}
 NO_DROPOUT = {"embed_dropout": 0.0, "ffn_dropout": 0.0, "residual_dropout": 0.0, "attention_dropout": 0.0}
 TABLE_4 = {"head": "linear", "kernels": {"audio": 3, "vision": 3}}
-PAPER = Spec(
-    dims={"text": 768, "audio": 512, "vision": 512},
-    available=MODALITIES,
-    task=Task(("angry", "happy", "neutral", "sad")),
-    hops=dict.fromkeys(MODALITIES),
-    max_lengths={"text": 50, "audio": 400, "vision": 40},
-)
+PAPER = paper_spec()
 
 
 def of_paper(**block):
@@ -37,12 +35,6 @@ def make(data, **block):
 
 def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def masked(data, share=0.6, rows=None):
-    generator = torch.Generator().manual_seed(0)
-    keep = {m: torch.rand(len(c.values), generator=generator) < share for m, c in data.columns.items()}
-    return data.batch(torch.arange(len(data)) if rows is None else torch.tensor(rows), keep)
 
 
 def test_parameters_are_as_many_as_published():
@@ -66,7 +58,7 @@ def test_parameters_of_table_4_are_the_live_ones_and_an_update_that_nobody_reads
 def test_the_linear_head_sees_means_over_valid_time(data):
     network, seen = make(data, head="linear").network.eval(), []
     network.exchange.register_forward_hook(lambda module, inputs, output: seen.append((inputs[2], output[0])))
-    logits = network(data.batch(torch.arange(len(data))))
+    logits = network(everything(data))
     ((valid, states),) = seen
     for row in (0, 5):
         means = [states[m][row, valid[m][row]].mean(0) for m in MODALITIES]
@@ -87,11 +79,10 @@ def test_a_layer_multiplies_as_often_as_published():
 def test_defaults_are_those_of_the_study():
     params = Params()
     assert (params.width, params.heads, params.layers, params.ffn) == (128, 4, 4, 512)
-    assert (params.hub_update, params.regime, params.monitor) == ("sum", "complete", "loss")
+    assert (params.hub_update, params.regime) == ("sum", "complete")
     assert (params.embed_dropout, params.attention_dropout) == (0.25, 0.1)
     assert (params.head, params.kernels.text, params.kernels.audio, params.kernels.vision) == ("gated", 1, 1, 1)
-    assert (params.optimizer, params.learning_rate, params.weight_decay) == ("adamw", 1e-4, 0.01)
-    assert (params.batch_size, params.epochs, params.patience, params.clip_value) == (32, 40, 8, 0.8)
+    assert params.model_dump(include=set(STUDY_TRAINING)) == STUDY_TRAINING
 
 
 def test_heads_must_divide_the_width():
@@ -122,7 +113,7 @@ def test_the_gate_weighs_per_step_and_channel():
 def test_the_message_is_all_modalities_one_after_the_other(data):
     method, seen = make(data), []
     method.network.exchange.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
-    batch = data.batch(torch.arange(len(data)))
+    batch = everything(data)
     method.predict(batch)
     ((states, hub, valid, hub_valid),) = seen
     assert torch.equal(hub, torch.cat([states[m] for m in MODALITIES], dim=1))
@@ -148,11 +139,7 @@ def test_attention_over_messages_takes_the_one_it_scores_highest():
 def test_gradients_are_finite_whatever_is_absent(hub_update, rows, data):
     method = make(data, hub_update=hub_update)
     for share in (0.0, 0.6, 1.1):
-        loss = method._loss(masked(data, share, rows), 1)
-        method.network.zero_grad()
-        loss.backward()
-        assert torch.isfinite(loss)
-        assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.network.parameters())
+        assert_finite_gradients(method, masked(data, share, rows))
 
 
 def test_a_single_modality_has_nothing_to_exchange(make):
@@ -161,14 +148,6 @@ def test_a_single_modality_has_nothing_to_exchange(make):
 
 
 @pytest.mark.parametrize("hub_update", ["sum", "attention"])
-def test_it_can_learn_32_utterances_by_heart(hub_update, make):
-    data = make(n=32, seed=3, whole=True)
-    generator = torch.Generator().manual_seed(0)
-    columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
-    noise = replace(data, columns=columns)
-    torch.manual_seed(0)
-    block = {**TINY, **NO_DROPOUT, "width": 16, "hub_update": hub_update, "learning_rate": 3e-3, "epochs": 60}
-    method = PMR(Params.model_validate(block), Spec.of(noise))
-    method.fit(noise, None, Run(("heart",)))
-    batch = noise.batch(torch.arange(32))
-    assert torch.equal(method.predict(batch).scores.argmax(-1), batch.labels)
+def test_it_can_learn_32_utterances_by_heart(hub_update, noise):
+    method = make(noise, width=16, hub_update=hub_update, learning_rate=3e-3, epochs=60)
+    assert_learns_by_heart(method, noise)

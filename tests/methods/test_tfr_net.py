@@ -2,17 +2,26 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn import functional
 
-from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.batch import MODALITIES
 from pipeline.data.spec import Spec
-from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.protocol import variants
 from pipeline.methods.tfr_net import Params, TFRNet, Units
 from pipeline.nn.distances import missing_step_error
 from pipeline.training.cost import multiply_accumulates
 from pipeline.training.run import Run
+from tests.networks import (
+    STUDY_TRAINING,
+    assert_finite_gradients,
+    assert_learns_by_heart,
+    assert_scored_where_masked_out,
+    count,
+    masked,
+    padded,
+    paper_spec,
+    runs_of,
+)
 
 TINY = {
     "width": 8, "heads": 2, "layers": 1, "ffn_factor": 2, "pooled": 4, "reconstruction_layers": 1,
@@ -27,21 +36,6 @@ FORMS = [{"form": "adapted"}, {"form": "original", "units": {"text": 4, "audio":
 by_form = pytest.mark.parametrize("form", FORMS, ids=[form["form"] for form in FORMS])
 
 
-def paper_spec(text: int = 768, audio: int = 512, vision: int = 512) -> Spec:
-    """The benchmark of the study, with these widths."""
-    return Spec(
-        dims={"text": text, "audio": audio, "vision": vision},
-        available=MODALITIES,
-        task=Task(("angry", "happy", "neutral", "sad")),
-        hops=dict.fromkeys(MODALITIES),
-        max_lengths={"text": 50, "audio": 400, "vision": 40},
-    )
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
-
-
 def paper(spec, **block):
     return TFRNet(Params.model_validate(block), spec).network
 
@@ -49,13 +43,6 @@ def paper(spec, **block):
 def method_of(data, seed=0, **block):
     torch.manual_seed(seed)
     return TFRNet(Params.model_validate({**TINY, **block}), Spec.of(data))
-
-
-def masked(data, share=0.6, rows=None):
-    """A training batch: masked features beside the complete ones."""
-    generator = torch.Generator().manual_seed(0)
-    keep = {m: torch.rand(len(c.values), generator=generator) < share for m, c in data.columns.items()}
-    return data.batch(torch.arange(len(data)) if rows is None else torch.tensor(rows), keep, complete=True)
 
 
 def in_double(batch):
@@ -97,13 +84,7 @@ def test_defaults_are_those_of_the_adapted_form():
     assert (params.kernels.text, params.kernels.audio, params.kernels.vision) == (1, 1, 1)
     assert (params.reconstruction_layers, params.transposed_heads, params.aux_from_epoch) == (2, 5, 2)
     assert (params.embed_dropout, params.ffn_dropout, params.residual_dropout) == (0.25, 0.1, 0.1)
-    assert (params.optimizer, params.learning_rate, params.weight_decay, params.clip_value) == (
-        "adamw",
-        1e-4,
-        0.01,
-        0.8,
-    )
-    assert (params.batch_size, params.epochs, params.patience, params.monitor) == (32, 40, 8, "loss")
+    assert params.model_dump(include=set(STUDY_TRAINING)) == STUDY_TRAINING
     assert params.regime == "complete"
 
 
@@ -245,14 +226,7 @@ def test_the_original_drops_text_features_in_training_only(data):
 def test_the_error_is_taken_where_a_present_step_was_masked_out(data):
     method = method_of(data)
     method.network.eval()
-    batch = masked(data)
-    before = error_of(method, batch)
-    missing = {m: batch.present[m] & ~batch.observed[m] for m in MODALITIES}
-    assert all(at.any() for at in missing.values())
-    elsewhere = {m: x.masked_fill(~missing[m][..., None], 50.0) for m, x in batch.complete.items()}
-    torch.testing.assert_close(error_of(method, replace(batch, complete=elsewhere)), before)
-    moved = {m: x + 1.0 * missing[m][..., None] for m, x in batch.complete.items()}
-    assert not torch.isclose(error_of(method, replace(batch, complete=moved)), before)
+    assert_scored_where_masked_out(lambda batch: error_of(method, batch), masked(data))
 
 
 def test_no_gradient_comes_from_steps_that_are_there(data):
@@ -317,9 +291,8 @@ def test_no_gradient_flows_from_one_utterance_to_another(form, data):
 
 
 def test_reconstructions_run_in_training_only(data):
-    method, ran = method_of(data), []
-    for reconstruction in method.network.reconstructions.values():
-        reconstruction.register_forward_hook(lambda *_: ran.append(1))
+    method = method_of(data)
+    ran = runs_of(method.network.reconstructions.values())
     method.predict(masked(data))
     assert not ran
     method._loss(masked(data), 2)
@@ -337,11 +310,7 @@ def test_a_modality_of_one_step_is_restored_by_a_linear_layer(data):
 def test_gradients_are_finite_whatever_is_absent(rows, form, data):
     method = method_of(data, **form)
     for share in (0.0, 0.6, 1.1):
-        loss = method._loss(masked(data, share, rows), 2)
-        method.network.zero_grad()
-        loss.backward()
-        assert torch.isfinite(loss)
-        assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.network.parameters())
+        assert_finite_gradients(method, masked(data, share, rows), epoch=2)
 
 
 @by_form
@@ -349,36 +318,16 @@ def test_more_padding_than_the_longest_sequence_does_not_change_the_loss(form, d
     method = method_of(data, **form, kernels=WIDE_KERNELS)
     method.network.eval()
     batch = masked(data)
-    padded = Batch(
-        features={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.features.items()},
-        valid={m: functional.pad(x, (0, 3)) for m, x in batch.valid.items()},
-        present={m: functional.pad(x, (0, 3)) for m, x in batch.present.items()},
-        observed={m: functional.pad(x, (0, 3)) for m, x in batch.observed.items()},
-        labels=batch.labels,
-        index=batch.index,
-        complete={m: functional.pad(x, (0, 0, 0, 3)) for m, x in batch.complete.items()},
-    )
-    torch.testing.assert_close(method._loss(padded, 2), method._loss(batch, 2))
-
-
-def noise(make):
-    """32 utterances whose labels have nothing to do with their features."""
-    data = make(n=32, seed=3, whole=True)
-    generator = torch.Generator().manual_seed(0)
-    columns = {m: replace(c, values=torch.randn(c.values.shape, generator=generator)) for m, c in data.columns.items()}
-    return replace(data, columns=columns)
+    torch.testing.assert_close(method._loss(padded(batch), 2), method._loss(batch, 2))
 
 
 @by_form
-def test_it_can_learn_32_utterances_by_heart(form, make):
-    data = noise(make)
+def test_it_can_learn_32_utterances_by_heart(form, noise):
     numbers = {"width": 16, "learning_rate": 5e-3, "weight_decay": 0.0, "epochs": 30, "batch_size": 16}
     method = method_of(
-        data, **{**form, **NO_DROPOUT, **numbers, "units": Units(text=8, audio=8, vision=8)}, regime="complete"
+        noise, **{**form, **NO_DROPOUT, **numbers, "units": Units(text=8, audio=8, vision=8)}, regime="complete"
     )
-    method.fit(data, None, Run(("heart",)))
-    batch = data.batch(torch.arange(32))
-    assert torch.equal(method.predict(batch).scores.argmax(-1), batch.labels)
+    assert_learns_by_heart(method, noise)
 
 
 @by_form
