@@ -22,6 +22,7 @@ from pipeline.errors import ParamsError
 from pipeline.methods.protocol import Method, build, not_applicable, variants
 from pipeline.training.params import NeuralParams
 from pipeline.training.run import Run
+from tests.networks import keep_only, kept
 
 SMALL: dict[str, dict[str, Any]] = {
     "intra_attention": {
@@ -127,11 +128,9 @@ def everyone(data: Dataset) -> Tensor:
     return torch.arange(len(data))
 
 
-def keep_at(data: Dataset, share: float, modalities: tuple[str, ...] = MODALITIES) -> dict[str, Tensor]:
-    """Keep masks: each step of `modalities` stays with probability `share`, no step of the others."""
-    generator = torch.Generator().manual_seed(1)
-    drawn = {m: torch.rand(len(c.values), generator=generator) < share for m, c in data.columns.items()}
-    return {m: keep if m in modalities else torch.zeros_like(keep) for m, keep in drawn.items()}
+def keep_at(data: Dataset, share: float) -> dict[str, Tensor]:
+    """Keep masks, the same every time: each step stays with probability `share`."""
+    return kept(data, share, torch.Generator().manual_seed(1))
 
 
 def scores(method: Method, batch: Batch) -> Tensor:
@@ -267,12 +266,12 @@ def test_the_order_of_utterances_is_irrelevant(case, data, fitted):
 @pytest.mark.parametrize("case", CASES)
 def test_every_modality_set_works(case, data, fitted):
     for modalities in MODALITY_SETS.values():
-        scores(fitted(case), data.batch(everyone(data), keep_at(data, 1.1, modalities)))
+        scores(fitted(case), data.batch(everyone(data), keep_only(data, *modalities)))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_an_utterance_with_nothing_observed_has_a_finite_prediction(case, data, fitted):
-    nothing = keep_at(data, -1.0)
+    nothing = keep_only(data)
     scores(fitted(case), data.batch(everyone(data), nothing))
     scores(fitted(case), data.batch(torch.tensor([0]), nothing))
 
