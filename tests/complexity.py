@@ -19,16 +19,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.data.batch import MODALITIES, Batch
+from pipeline.data.batch import Batch
 from pipeline.data.spec import Spec
-from pipeline.data.task import Task
 from pipeline.files import write_text
 from pipeline.methods.protocol import build, variants
 from pipeline.nn.attention import Attention
 from pipeline.training.cost import parameters
+from tests.networks import paper_spec
 
 PAGE = Path("docs/complexity.md")
-LONGEST = {"text": 50, "audio": 400, "vision": 40}
 TABLE_4 = {"aggregator": "transposed", "kernels": {"audio": 3, "vision": 3}}
 RESTORED = {"regime": "dynamic"}
 
@@ -92,9 +91,7 @@ class Counts:
 
 def count(network: Network) -> Counts:
     """Count one utterance of full length."""
-    dims = {"text": 1024, "audio": 768, "vision": 512} if network.older else {"text": 768, "audio": 512, "vision": 512}
-    task = Task(("angry", "happy", "neutral", "sad"))
-    spec = Spec(dims, MODALITIES, task, dict.fromkeys(MODALITIES), LONGEST)
+    spec = paper_spec(text=1024, audio=768) if network.older else paper_spec()
     (variant,) = variants(network.method, network.block)
     method: Any = build(variant, spec)
     method.network.eval()
@@ -153,8 +150,8 @@ def _recurrent(module: nn.GRU | nn.LSTM, x: Tensor | PackedSequence) -> int:
 
 
 def _utterance(spec: Spec, *, missing: bool) -> Batch:
-    there = {m: torch.ones(1, steps, dtype=torch.bool) for m, steps in LONGEST.items()}
-    features = {m: torch.zeros(1, steps, spec.dims[m]) for m, steps in LONGEST.items()}
+    there = {m: torch.ones(1, steps, dtype=torch.bool) for m, steps in spec.max_lengths.items()}
+    features = {m: torch.zeros(1, steps, spec.dims[m]) for m, steps in spec.max_lengths.items()}
     zero = torch.zeros(1, dtype=torch.int64)
     observed = {m: ~v if missing else v for m, v in there.items()}
     return Batch(features, there, there, observed, labels=zero, index=zero, complete=features if missing else None)
