@@ -6,25 +6,51 @@ missing ones, whose condition is the vectors of the others and whose output is a
 widths in the captions say.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ContractError
 from pipeline.imputation.chance import Chance
-from pipeline.imputation.protocol import unfitted
+from pipeline.imputation.protocol import Fit, unfitted
 from pipeline.imputation.vectors import JOINT_ORDER, Vectors, complete_rows
+from pipeline.section import Section
 from pipeline.seeding import stream_seed
 from pipeline.training.run import Run
 
 _CONSTANT = 1e-6
 """A column whose deviation is at most so much of its greatest value is constant: its scores are divided by 1."""
 
+Made = TypeVar("Made")
 Steps = Iterator[tuple[Tensor, Tensor, Tensor]]
 Trained = tuple[nn.Module, int, dict[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the trainings that are done in one go.
+
+    Args:
+        joint: vectors `(N, J)`.
+        condition: `(N, C)`; C may be 0.
+        seed: of the initial weights.
+        chance: of order and noise.
+    """
+
+    joint: Tensor
+    condition: Tensor
+    seed: int
+    chance: torch.Generator
+
+    def initial(self, make: Callable[[int, int], Made]) -> Made:
+        """What `make` makes of J and C with the member's initial weights, on the CPU."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            return make(self.joint.shape[1], self.condition.shape[1])
 
 
 class ConditionalFiller:
@@ -32,24 +58,26 @@ class ConditionalFiller:
 
     Args:
         name: of the filler.
+        params: its section; fillers with equal ones can be trained in one go.
         latent: width of the noise z.
         standardize: learn z-scores with the statistics of the training part.
         make: from the widths of joint vector and condition to the network that turns `[z; condition]` into joint
             vectors.
-        train: from joint vectors `(N, J)`, conditions `(N, C)` and a generator to such a network, the count of all that
-            was trained, and losses per epoch.
+        train: from members of equal shapes to such a network each, the count of all that was trained, and losses per
+            epoch.
     """
 
     def __init__(
         self,
         name: str,
+        params: Section,
         latent: int,
         standardize: bool,
         make: Callable[[int, int], nn.Module],
-        train: Callable[[Tensor, Tensor, torch.Generator], Trained],
+        train: Callable[[Sequence[Member]], list[Trained]],
     ) -> None:
         """Start without networks."""
-        self._name, self._latent, self._standardize = name, latent, standardize
+        self._name, self._section, self._latent, self._standardize = name, params, latent, standardize
         self._make, self._train = make, train
         self._widths: dict[str, int] = {}
         self._mean = self._deviation = torch.zeros(0)
@@ -62,28 +90,26 @@ class ConditionalFiller:
             DataError: there are too few.
             ContractError: a loss is not finite.
         """
-        own = complete_rows(vectors, have, self._name, at_least=2)
-        self._widths = {m: x.shape[1] for m, x in own.items()}
-        joint = torch.cat(list(own.values()), dim=1).to(run.device)  # (N, J)
-        self._mean, self._deviation = self._statistics(joint)
-        scores = (joint - self._mean) / self._deviation
-        history: dict[str, Any] = {"parameters": 0, "losses": {}}
-        for missing in _subsets(tuple(own)):
-            key = "+".join(missing)
-            words = (*run.words, "filler", self._name, key)
-            with torch.random.fork_rng():
-                torch.manual_seed(stream_seed(*words, "weights"))
-                condition = self._condition(self._blocks(scores), missing)
-                network, count, losses = self._train(scores, condition, run.generator("filler", self._name, key))
-            odd = [f"{loss} of {key} is {values[-1]}" for loss, values in losses.items() if not _finite(values)]
-            if odd:
-                raise ContractError(
-                    f"filler '{self._name}': the loss {odd[0]}, expected finite numbers; lower its learning_rate"
-                )
-            self._networks[key] = network.eval()
-            history["parameters"] += count
-            history["losses"][key] = losses
-        return history
+        return self.fit_together([Fit(self, vectors, have, run)])[0]
+
+    @staticmethod
+    def fit_together(fits: Sequence[Fit["ConditionalFiller"]]) -> list[dict[str, Any]]:
+        """Train as one what is alike in parameters, widths and number of utterances; see the protocol.
+
+        Raises:
+            DataError: there are too few utterances in one of them.
+            ContractError: a loss of one of them is not finite.
+        """
+        scores = [fit.filler._scores(fit) for fit in fits]
+        stacks: dict[Any, list[int]] = {}
+        for i, filler in enumerate(fit.filler for fit in fits):
+            alike = filler._section, *filler._widths.items(), len(scores[i])
+            stacks.setdefault(alike, []).append(i)
+        histories: dict[int, dict[str, Any]] = {}
+        for members in stacks.values():
+            found = _fit_stack([fits[i] for i in members], [scores[i] for i in members])
+            histories |= zip(members, found, strict=True)
+        return [histories[i] for i in range(len(fits))]
 
     @torch.no_grad()
     def sample(self, vectors: Vectors, have: Vectors, chance: Chance, n: int) -> Vectors:
@@ -130,6 +156,27 @@ class ConditionalFiller:
             network.load_state_dict({k.removeprefix(prefix): x for k, x in state.items() if k.startswith(prefix)})
             self._networks[key] = network.eval()
 
+    def _scores(self, fit: Fit["ConditionalFiller"]) -> Tensor:
+        """Scores `(N, J)` of a training part, whose widths and statistics are kept."""
+        own = complete_rows(fit.vectors, fit.have, self._name, at_least=2)
+        self._widths = {m: x.shape[1] for m, x in own.items()}
+        joint = torch.cat(list(own.values()), dim=1).to(fit.run.device)  # (N, J)
+        self._mean, self._deviation = self._statistics(joint)
+        return (joint - self._mean) / self._deviation
+
+    def _member(self, scores: Tensor, missing: tuple[str, ...], run: Run) -> Member:
+        words = "filler", self._name, "+".join(missing)
+        condition = self._condition(self._blocks(scores), missing)
+        return Member(scores, condition, stream_seed(*run.words, *words, "weights"), run.generator(*words))
+
+    def _keep(self, key: str, network: nn.Module, losses: dict[str, list[float]]) -> None:
+        odd = [f"{loss} of {key} is {values[-1]}" for loss, values in losses.items() if not _finite(values)]
+        if odd:
+            raise ContractError(
+                f"filler '{self._name}': the loss {odd[0]}, expected finite numbers; lower its learning_rate"
+            )
+        self._networks[key] = network.eval()
+
     def _statistics(self, joint: Tensor) -> tuple[Tensor, Tensor]:
         if not self._standardize:
             return torch.zeros_like(joint[0]), torch.ones_like(joint[0])
@@ -149,24 +196,49 @@ class ConditionalFiller:
         return torch.cat(there, dim=1) if there else next(iter(scores.values()))[:, :0]
 
 
-def epochs_of(
-    joint: Tensor, condition: Tensor, latent: int, batch_size: int, epochs: int, generator: torch.Generator
-) -> Iterator[Steps]:
+def epochs_of(members: Sequence[Member], latent: int, batch_size: int, epochs: int) -> Iterator[Steps]:
     """Shuffled mini-batches of joint vectors, conditions and fresh noise, epoch by epoch.
 
     All of an epoch is put in order at once, on the device, so that a step only takes views. Order and noise are drawn
     on the CPU. Batches differ in size by one at most, so none is too small for batch normalisation.
+
+    Args:
+        members: of equal shapes; each gets the batches that it would get alone.
+        latent: width of the noise.
+        batch_size: utterances per step and member, at most.
+        epochs: how many.
+
+    Returns:
+        Per epoch and step `(b, J)`, `(b, C)` and `(b, latent)`; with several members `(S, b, J)` and so on.
     """
-    parts = -(-len(joint) // batch_size)
+    parts = -(-len(members[0].joint) // batch_size)
     for _ in range(epochs):
-        order = torch.randperm(len(joint), generator=generator).to(joint.device)
-        noise = torch.randn(len(joint), latent, generator=generator).to(joint.device)
-        yield zip(
-            joint[order].tensor_split(parts),
-            condition[order].tensor_split(parts),
-            noise.tensor_split(parts),
-            strict=True,
-        )
+        shuffled = [_shuffled(member, latent) for member in members]
+        whole = shuffled[0] if len(members) == 1 else map(torch.stack, zip(*shuffled, strict=True))
+        yield zip(*(x.tensor_split(parts, dim=-2) for x in whole), strict=True)
+
+
+def _shuffled(member: Member, latent: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Joint vectors, conditions and noise of one epoch."""
+    joint, chance = member.joint, member.chance
+    order = torch.randperm(len(joint), generator=chance).to(joint.device)
+    noise = torch.randn(len(joint), latent, generator=chance).to(joint.device)
+    return joint[order], member.condition[order], noise
+
+
+def _fit_stack(fits: Sequence[Fit[ConditionalFiller]], scores: Sequence[Tensor]) -> list[dict[str, Any]]:
+    """Train the fillers of fits whose scores `(N, J)` and parameters are alike; their histories."""
+    histories: list[dict[str, Any]] = [{"parameters": 0, "losses": {}} for _ in fits]
+    first = fits[0].filler
+    for missing in _subsets(tuple(first._widths)):
+        key = "+".join(missing)
+        members = [fit.filler._member(own, missing, fit.run) for fit, own in zip(fits, scores, strict=True)]
+        for fit, history, trained in zip(fits, histories, first._train(members), strict=True):
+            network, count, losses = trained
+            fit.filler._keep(key, network, losses)
+            history["parameters"] += count
+            history["losses"][key] = losses
+    return histories
 
 
 def _subsets(names: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -10,19 +10,22 @@ overflow; `output: linear` with z-scores by default, since features are unbounde
 reference's.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from pipeline.imputation.conditional import ConditionalFiller, Trained, epochs_of
+from pipeline.imputation.conditional import ConditionalFiller, Member, Trained, epochs_of
 from pipeline.imputation.params import FillerParams, GanParams
 from pipeline.nn.heads import BatchNorm
+from pipeline.nn.stacked import stack, unstack
 
 _GENERATOR = (128, 256, 512, 1024)
 _DISCRIMINATOR = (512, 256)
 _SLOPE, _EPSILON = 0.2, 0.8
+_LOSSES = "generator", "discriminator"
 
 
 def generator(joint: int, condition: int, params: GanParams) -> nn.Module:
@@ -60,39 +63,55 @@ class GanFiller(ConditionalFiller):
         self._params = params.gan
         super().__init__(
             "gan",
+            self._params,
             self._params.latent,
             self._params.output == "linear",
             lambda joint, condition: generator(joint, condition, self._params),
             self._learn,
         )
 
-    def _learn(self, joint: Tensor, condition: Tensor, chance: torch.Generator) -> Trained:
-        params, widths = self._params, (joint.shape[1], condition.shape[1])
-        maker = generator(*widths, params).to(joint.device).train()
-        judge = discriminator(*widths).to(joint.device)
+    def _learn(self, members: Sequence[Member]) -> list[Trained]:
+        params, device, n = self._params, members[0].joint.device, len(members[0].joint)
+
+        def pair(joint: int, condition: int) -> tuple[nn.Module, nn.Module]:
+            return generator(joint, condition, params), discriminator(joint, condition)
+
+        pairs = [member.initial(pair) for member in members]
+        maker, judge = (stack(networks).to(device).train() for networks in zip(*pairs, strict=True))
         makers, judges = (
             torch.optim.Adam(network.parameters(), lr=params.learning_rate, betas=params.betas, fused=True)
             for network in (maker, judge)
         )
-        losses: dict[str, list[float]] = {"generator": [], "discriminator": []}
-        for steps in epochs_of(joint, condition, params.latent, params.batch_size, params.epochs, chance):
-            sums = torch.zeros(2, device=joint.device)
+        losses: list[list[list[float]]] = []  # per epoch, loss and member
+        for steps in epochs_of(members, params.latent, params.batch_size, params.epochs):
+            sums = torch.zeros(2, len(members), device=device)
             for x, c, z in steps:
                 judge.requires_grad_(False)  # its gradients would be thrown away
-                made = maker(torch.cat([z, c], dim=1))
-                verdict = judge(torch.cat([made, c], dim=1))
-                fooled = binary_cross_entropy_with_logits(verdict, torch.ones_like(verdict))
+                made = maker(torch.cat([z, c], dim=-1))
+                verdict = judge(torch.cat([made, c], dim=-1))
+                fooled = _entropy(verdict, torch.ones_like(verdict))
                 makers.zero_grad(set_to_none=True)
-                fooled.backward()  # type: ignore[no-untyped-call]
+                fooled.backward(torch.ones_like(fooled))  # type: ignore[no-untyped-call]
                 makers.step()
                 judge.requires_grad_(True)
-                both = torch.cat([torch.cat([x, made.detach()]), torch.cat([c, c])], dim=1)  # real, then made
-                truth = torch.cat([torch.ones_like(verdict), torch.zeros_like(verdict)])
-                told = binary_cross_entropy_with_logits(judge(both), truth)  # equal halves: their losses averaged
+                both = torch.cat([torch.cat([x, made.detach()], dim=-2), torch.cat([c, c], dim=-2)], dim=-1)
+                truth = torch.cat([torch.ones_like(verdict), torch.zeros_like(verdict)], dim=-2)  # real, then made
+                told = _entropy(judge(both), truth)  # equal halves: their losses averaged
                 judges.zero_grad(set_to_none=True)
-                told.backward()  # type: ignore[no-untyped-call]
+                told.backward(torch.ones_like(told))  # type: ignore[no-untyped-call]
                 judges.step()
-                sums += len(x) * torch.stack([fooled.detach(), told.detach()])
-            for loss, value in zip(losses.values(), (sums / len(joint)).tolist(), strict=True):
-                loss.append(value)
-        return maker, sum(p.numel() for network in (maker, judge) for p in network.parameters()), losses
+                sums += x.shape[-2] * torch.stack([fooled.detach(), told.detach()]).reshape(2, -1)
+            losses.append((sums / n).tolist())
+        unstack(maker, [own for own, _ in pairs])
+        count = sum(p.numel() for network in pairs[0] for p in network.parameters())
+        return [
+            (own, count, {loss: [epoch[j][i] for epoch in losses] for j, loss in enumerate(_LOSSES)})
+            for i, (own, _) in enumerate(pairs)
+        ]
+
+
+def _entropy(verdict: Tensor, truth: Tensor) -> Tensor:
+    """Binary cross-entropy `()` of logits `(B, 1)`, their mean; `(S,)` of those of stacked networks."""
+    if verdict.dim() == 2:
+        return binary_cross_entropy_with_logits(verdict, truth)  # the other's gradient rounds otherwise
+    return binary_cross_entropy_with_logits(verdict, truth, reduction="none").mean((-2, -1))

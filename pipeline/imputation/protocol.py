@@ -1,7 +1,8 @@
 """What a filler is: it learns from training vectors and proposes vectors for utterances that lack some."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -48,6 +49,31 @@ class Filler(Protocol):
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Restore what `state` gave."""
+
+
+Kind = TypeVar("Kind", bound=Filler)
+
+
+@dataclass(frozen=True)
+class Fit(Generic[Kind]):
+    """A fit that is not done yet: a filler and what its `fit` takes."""
+
+    filler: Kind
+    vectors: Vectors
+    have: Vectors
+    run: Run
+
+
+class Stackable(Filler, Protocol):
+    """A filler that can be fitted together with others of its kind, which is faster where a device would idle."""
+
+    @staticmethod
+    def fit_together(fits: Sequence[Fit[Any]]) -> list[dict[str, Any]]:
+        """Fit several, of any parameters and training parts; every one ends as if fitted alone, up to rounding.
+
+        Returns:
+            Their histories, as `fit` gives them.
+        """
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ choice: one hidden layer of 512 on each side, batches of 64, log variance kept w
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.imputation.conditional import ConditionalFiller, Trained, epochs_of
+from pipeline.imputation.conditional import ConditionalFiller, Member, Trained, epochs_of
 from pipeline.imputation.params import FillerParams, VaeParams
+from pipeline.nn.stacked import stack, unstack
 
 _LOG_VARIANCE, _LOG_SCALE = 10.0, 5.0
 
@@ -51,23 +53,22 @@ class Autoencoder(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, condition: Tensor, noise: Tensor) -> Tensor:
-        """Negative evidence bound, a mean over the batch.
+        """Negative evidence bound, a mean over the batch: `()`, or of stacked networks `(S,)`.
 
         Args:
-            x: joint vectors `(B, J)`.
+            x: joint vectors `(B, J)`; where networks are stacked `(S, B, J)`, and so on.
             condition: `(B, C)`.
             noise: standard normal `(B, latent)`.
         """
-        mean, log_variance = self.encoder(x).chunk(2, dim=1)
+        mean, log_variance = self.encoder(x).chunk(2, dim=-1)
         log_variance = log_variance.clamp(-_LOG_VARIANCE, _LOG_VARIANCE)
         z = mean + torch.exp(0.5 * log_variance) * noise
-        divergence = (
-            0.5 * (z.square() - noise.square() - log_variance).sum()
-        )  # log q(z|x) - log p(z), their 2 pi cancel
+        surprise = z.square() - noise.square() - log_variance
+        divergence = 0.5 * surprise.sum((-2, -1))  # log q(z|x) - log p(z), their 2 pi cancel
         scale = self.log_scale.clamp(-_LOG_SCALE, _LOG_SCALE)
-        error = (x - self.decoder(torch.cat([z, condition], dim=1))).square().sum()
-        bound: Tensor = (0.5 * torch.exp(-2 * scale) * error + divergence) / len(x)
-        return bound + x.shape[1] * (scale + 0.5 * math.log(2 * math.pi))
+        error = (x - self.decoder(torch.cat([z, condition], dim=-1))).square().sum((-2, -1))
+        bound: Tensor = (0.5 * torch.exp(-2 * scale) * error + divergence) / x.shape[-2]
+        return bound + x.shape[-1] * (scale + 0.5 * math.log(2 * math.pi))
 
 
 class VaeFiller(ConditionalFiller):
@@ -78,24 +79,30 @@ class VaeFiller(ConditionalFiller):
         self._params = params.vae
         super().__init__(
             "vae",
+            self._params,
             self._params.latent,
             self._params.standardize,
             lambda joint, condition: decoder(joint, condition, self._params),
             self._learn,
         )
 
-    def _learn(self, joint: Tensor, condition: Tensor, chance: torch.Generator) -> Trained:
-        params = self._params
-        network = Autoencoder(joint.shape[1], condition.shape[1], params).to(joint.device)
+    def _learn(self, members: Sequence[Member]) -> list[Trained]:
+        params, device, n = self._params, members[0].joint.device, len(members[0].joint)
+        networks = [
+            member.initial(lambda joint, condition: Autoencoder(joint, condition, params)) for member in members
+        ]
+        network = stack(networks).to(device)
         optimizer = torch.optim.Adam(network.parameters(), lr=params.learning_rate, fused=True)
-        losses: list[float] = []
-        for steps in epochs_of(joint, condition, params.latent, params.batch_size, params.epochs, chance):
-            total = torch.zeros((), device=joint.device)
+        losses: list[list[float]] = []  # per epoch and member
+        for steps in epochs_of(members, params.latent, params.batch_size, params.epochs):
+            total = torch.zeros(len(members), device=device)
             for x, c, noise in steps:
-                loss = network(x, c, noise)
+                loss = network(x, c, noise)  # () or (S,)
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward(torch.ones_like(loss))
                 optimizer.step()
-                total += len(x) * loss.detach()
-            losses.append(total.item() / len(joint))
-        return network.decoder, sum(p.numel() for p in network.parameters()), {"bound": losses}
+                total += x.shape[-2] * loss.detach()
+            losses.append([own / n for own in total.tolist()])
+        unstack(network, networks)
+        count = sum(p.numel() for p in networks[0].parameters())
+        return [(own.decoder, count, {"bound": [epoch[i] for epoch in losses]}) for i, own in enumerate(networks)]
