@@ -1,16 +1,21 @@
 """Stage train: one model per row, fold and seed of a method on a benchmark, and its filler if it has one."""
 
+from itertools import chain
+
 from pipeline import cli, paths
-from pipeline.execution.device import jobs_at_once
-from pipeline.execution.jobs import run_jobs
+from pipeline.execution.device import fits_are_stacked, jobs_at_once
+from pipeline.execution.jobs import run_jobs, workers
 from pipeline.execution.lock import exclusive
 from pipeline.files import atomic, write_json
 from pipeline.methods.protocol import variants
 from pipeline.params import load_params
 from pipeline.progress import track
-from pipeline.training.jobs import TrainingJob, filler_jobs, refusal, train_one, training_jobs
+from pipeline.training.jobs import TrainingJob, filler_jobs, refusal, train_together, training_jobs
 from pipeline.training.results import costs, forget_others, gather_models
 from pipeline.training.text_extractor import find_text_extractor
+
+_STACK = 64
+"""At most so many fits in one go: a killed run loses no more, and GANs of published size need about 5 GB of a GPU."""
 
 
 def train(benchmark: str, method: str) -> None:
@@ -45,8 +50,23 @@ def _run(method: str, jobs: list[TrainingJob]) -> None:
     waiting = sorted((job for job in unique.values() if not job.finished), key=lambda job: -job.epochs)
     if len(waiting) < len(unique):
         print(f"{method}: {len(unique) - len(waiting)} of {len(unique)} trainings are already done")
-    for _ in track(run_jobs(train_one, waiting, jobs_at_once()), f"train {method}", "models", len(waiting)):
+    done = chain.from_iterable(run_jobs(train_together, _in_stacks(waiting), jobs_at_once()))
+    for _ in track(done, f"train {method}", "models", len(waiting)):
         pass
+
+
+def _in_stacks(jobs: list[TrainingJob]) -> list[list[TrainingJob]]:
+    """What is done in one go: on a GPU fits that are alike, a part of them for every worker; else every job alone."""
+    if not fits_are_stacked():
+        return [[job] for job in jobs]
+    stacks: dict[str, list[TrainingJob]] = {}
+    for job in jobs:
+        stacks.setdefault(job.stack or job.key, []).append(job)
+    found = []
+    for alike in stacks.values():
+        parts = min(len(alike), max(workers(jobs_at_once()), -(-len(alike) // _STACK)))
+        found += [alike[i::parts] for i in range(parts)]
+    return found
 
 
 if __name__ == "__main__":

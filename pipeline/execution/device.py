@@ -60,3 +60,8 @@ def jobs_at_once() -> int | None:
     if engine() != "local" or compute_device().type == "cpu":
         return None
     return torch.cuda.device_count() if compute_device().index is None else 1
+
+
+def fits_are_stacked() -> bool:
+    """Whether fits that are alike are done in one go: on a GPU, which idles with one; processors take one each."""
+    return engine() == "local" and compute_device().type == "cuda"

@@ -24,7 +24,7 @@ Name = Literal[
 ORACLES = ("same_class", "other_class", "class_mean")
 _MODULES = {"zero": "constant", "mean": "constant", "uniform": "noise"} | dict.fromkeys(ORACLES, "oracle")
 """Modules of the fillers that are not called like them."""
-_VOTING = ("gan", "vae")
+_GENERATING = ("gan", "vae")
 _JOINT = ("gan", "vae", "neighbours")
 
 
@@ -114,7 +114,7 @@ class FillerParams(MethodParams):
     @property
     def draws(self) -> int:
         """How often a hole is filled."""
-        return self.votes if self.filler in _VOTING else 1
+        return self.votes if self.filler in _GENERATING else 1
 
     @property
     def oracle(self) -> bool:
@@ -131,6 +131,11 @@ class FillerParams(MethodParams):
     def filler_module(self) -> str | None:
         """The module of the filler."""
         return f"pipeline.imputation.{_MODULES.get(self.filler, self.filler)}"
+
+    @property
+    def filler_stacks(self) -> bool:
+        """Whether several fits of the filler can be done in one go."""
+        return self.filler in _GENERATING
 
     def unmet(self, spec: Spec) -> str | None:
         """Why the filler cannot be had on a benchmark, or None."""

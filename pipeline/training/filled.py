@@ -10,6 +10,7 @@ argmax, the first of equal ones, so ties go to the smallest index. In a regressi
 that fills once is not voted on, nor is an utterance without a hole: the probabilities are those of the one prediction.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -22,7 +23,7 @@ from pipeline.data.spec import Spec
 from pipeline.errors import ContractError
 from pipeline.imputation.chance import Chance
 from pipeline.imputation.params import FillerParams, make_filler
-from pipeline.imputation.protocol import Donors, Oracle, Sampler, fill
+from pipeline.imputation.protocol import Donors, Filler, Fit, Oracle, Sampler, Stackable, fill
 from pipeline.imputation.vectors import Vectors, constant_columns, utterance_vectors, vector_dataset, whole_vectors
 from pipeline.methods.protocol import Output
 from pipeline.seeding import stream_seed
@@ -98,11 +99,20 @@ class FilledClassifier:
 
     def fit_filler(self, train: Dataset, run: Run) -> dict[str, Any]:
         """Fit the filler on the training part, and draw the seed of its chance from the run's stream."""
+        fit = self.plan_filler(train, run)
+        return fit.filler.fit(fit.vectors, fit.have, fit.run)
+
+    def plan_filler(self, train: Dataset, run: Run) -> Fit[Filler]:
+        """What `fit_filler` does, up to the fit itself."""
         self._seed = stream_seed(*run.words, "filler", self.params.filler)
         vectors, have = whole_vectors(train)
         constant_columns(vectors, have)
-        own = {m: vectors[m] for m in self._modalities}
-        return self._filler.fit(own, have, run)
+        return Fit(self._filler, {m: vectors[m] for m in self._modalities}, have, run)
+
+    @staticmethod
+    def fit_fillers(plans: Sequence[Fit[Filler]]) -> list[dict[str, Any]]:
+        """Do planned fits in one go, which `gan` and `vae` can; their histories."""
+        return cast(Stackable, plans[0].filler).fit_together(plans)
 
     def predict(self, batch: Batch, test: Dataset | None = None) -> Output:
         """Classify what is whole, fill and vote on what has a hole.

@@ -2,7 +2,8 @@
 
 A finished training stays in scratch under that name, so a run that was killed goes on where it was, and changing one
 variant of a method trains that variant only. Fitting a filler is a job of its own, so that rows which differ by their
-fillers share one training, and changing a filler's parameters fits that filler only.
+fillers share one training, and changing a filler's parameters fits that filler only. Several fits may be done in one
+go; each is still a job with a result of its own.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -32,6 +33,9 @@ from pipeline.training.cost import multiply_accumulates, parameters, peak_memory
 from pipeline.training.run import Run
 from pipeline.training.text_extractor import TextExtractor, cannot_reencode, with_missing_text
 
+Result = tuple[dict[str, Any], dict[str, Tensor]]
+"""A record without its cost, and a state."""
+
 FILLER = "filler"
 """Part of a model that is fitted apart, and what the names of its tensors begin with."""
 
@@ -41,6 +45,16 @@ class FilledMethod(Method, Protocol):
 
     def fit_filler(self, train: Dataset, run: Run) -> dict[str, Any]:
         """Fit the filler on the training part; gives a history, `parameters` among it if something is trained."""
+
+
+class StackedMethod(FilledMethod, Protocol):
+    """A method whose parameters may have `filler_stacks`."""
+
+    def plan_filler(self, train: Dataset, run: Run) -> Any:
+        """What `fit_filler` does, up to the fit itself; holds the vectors of the training part, not its sequences."""
+
+    def fit_fillers(self, plans: Sequence[Any]) -> list[dict[str, Any]]:
+        """Do the fits that several methods of one class have planned; their histories."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,14 @@ class TrainingJob:
         """At most so many; 0 where nothing is trained in epochs."""
         params = self.variant.params
         return int((params.filler_fit or {})["section"].get("epochs", 0) if self.part else getattr(params, "epochs", 0))
+
+    @property
+    def stack(self) -> str | None:
+        """What fits must share to be done in one go; None for what is done alone."""
+        params = self.variant.params
+        if not (self.part and params.filler_stacks):
+            return None
+        return json.dumps([params.filler_fit, len(self.fold["train"])], sort_keys=True)
 
     @property
     def weights(self) -> Path:
@@ -156,54 +178,95 @@ def train_one(job: TrainingJob) -> Path:
 
     A filler that needs a trained network finds it in scratch: that training must be finished.
     """
-    if job.finished:
-        return job.record
+    return train_together([job])[0]
+
+
+def train_together(jobs: Sequence[TrainingJob]) -> list[Path]:
+    """Do one job, or several with one `stack` in one go, and write the result of each; the paths of their records.
+
+    The cost of each is an equal share of the seconds, and the memory of all.
+    """
+    waiting = [job for job in jobs if not job.finished]
+    if not waiting:
+        return [job.record for job in jobs]
     started = time.perf_counter()
     device = start_computing()
+    done = _fit_fillers(waiting, device) if len(waiting) > 1 else [_train(waiting[0], device)]
+    for job, (_, state) in zip(waiting, done, strict=True):
+        with atomic(job.weights) as temporary:
+            save_file({name: x.detach().cpu().contiguous() for name, x in state.items()}, temporary)
+    cost = {
+        "seconds": (time.perf_counter() - started) / len(waiting),
+        "peak_memory_mib": peak_memory_mib(device),
+        "device": device.type,
+    }
+    for job, (record, _) in zip(waiting, done, strict=True):
+        write_json(job.record, record | {"cost": cost})
+    return [job.record for job in jobs]
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A training that can begin: its data are scaled, its method is built."""
+
+    method: Method
+    spec: Spec
+    train: Dataset
+    valid: Dataset | None
+    scaler: Scaler
+    run: Run
+
+
+def _prepare(job: TrainingJob, device: torch.device) -> _Ready:
     data = with_missing_text(benchmark_dataset(job.folder), job.variant.params, job.text_extractor)
     task = data.task.fitted(data.labels[data.positions(job.fold["train"])])
     data = replace(data, task=task)
     train = data.take(data.positions(job.fold["train"]))
-    valid = data.take(data.positions(job.fold["valid"])) if job.fold["valid"] else None
+    valid = data.take(data.positions(job.fold["valid"])) if job.fold["valid"] and not job.part else None
     scaler = Scaler.fit(train) if job.variant.params.standardize else Scaler.identity(train)
     run = Run((*job.words, "train", job.variant.method, job.fold["name"], job.seed), device)
     run.seed_weights()
     spec = Spec.of(data)
     method = build(job.variant, spec)
-    train = scaler.apply(train)
+    return _Ready(method, spec, scaler.apply(train), scaler.apply(valid) if valid else None, scaler, run)
+
+
+def _train(job: TrainingJob, device: torch.device) -> Result:
+    ready = _prepare(job, device)
     if job.part:
-        record, state = _fit_filler(job, method, train, run)
-    else:
-        record, state = _fit(method, train, scaler.apply(valid) if valid else None, run)
-        counted = build(job.variant, spec)  # on the CPU: CUDA's recurrent kernels are not counted
-        counted.load({name: x.detach().cpu() for name, x in method.state().items()})
-        record["facts"] = {"parameters": parameters(method), "macs": multiply_accumulates(counted, spec)}
-        state |= {f"scaler.{name}": x for name, x in scaler.state().items()}
-        state |= {f"task.{name}": x for name, x in task.state().items()}
-    with atomic(job.weights) as temporary:
-        save_file({name: x.detach().cpu().contiguous() for name, x in state.items()}, temporary)
-    record["cost"] = {
-        "seconds": time.perf_counter() - started,
-        "peak_memory_mib": peak_memory_mib(device),
-        "device": device.type,
-    }
-    write_json(job.record, record)
-    return job.record
+        return _fit_filler(job, ready)
+    method, scaler = ready.method, ready.scaler
+    record = {"history": method.fit(ready.train, ready.valid, ready.run)}
+    state = {f"method.{name}": x for name, x in method.state().items()}
+    counted = build(job.variant, ready.spec)  # on the CPU: CUDA's recurrent kernels are not counted
+    counted.load({name: x.detach().cpu() for name, x in method.state().items()})
+    record["facts"] = {"parameters": parameters(method), "macs": multiply_accumulates(counted, ready.spec)}
+    state |= {f"scaler.{name}": x for name, x in scaler.state().items()}
+    state |= {f"task.{name}": x for name, x in ready.spec.task.state().items()}
+    return record, state
 
 
-def _fit(method: Method, train: Dataset, valid: Dataset | None, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    history = method.fit(train, valid, run)
-    return {"history": history}, {f"method.{name}": x for name, x in method.state().items()}
-
-
-def _fit_filler(job: TrainingJob, method: Any, train: Dataset, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    filled: FilledMethod = method
+def _fit_filler(job: TrainingJob, ready: _Ready) -> Result:
+    filled = cast(FilledMethod, ready.method)
     if job.trained:
         state = load_file(job.trained.weights)
         filled.load({k.removeprefix("method."): x for k, x in state.items() if k.startswith("method.")})
-    history = filled.fit_filler(train, run)
+    return _filler_result(filled, filled.fit_filler(ready.train, ready.run))
+
+
+def _fit_fillers(jobs: Sequence[TrainingJob], device: torch.device) -> list[Result]:
+    methods: list[StackedMethod] = []
+    plans = []
+    for job in jobs:  # of a training part nothing but its vectors stays in memory
+        ready = _prepare(job, device)
+        methods.append(cast(StackedMethod, ready.method))
+        plans.append(methods[-1].plan_filler(ready.train, ready.run))
+    return list(map(_filler_result, methods, methods[0].fit_fillers(plans)))
+
+
+def _filler_result(method: FilledMethod, history: dict[str, Any]) -> Result:
     record = {"history": history, "facts": {FILLER: history.get("parameters", 0)}}
-    return record, {f"method.{name}": x for name, x in filled.state().items() if name.startswith(FILLER)}
+    return record, {f"method.{name}": x for name, x in method.state().items() if name.startswith(FILLER)}
 
 
 def refusal(variant: Variant, folder: Path) -> str | None:

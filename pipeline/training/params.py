@@ -66,6 +66,11 @@ class MethodParams(Section):
         """Whether the filler is fitted to what the trained network makes of the training part."""
         return False
 
+    @property
+    def filler_stacks(self) -> bool:
+        """Whether several fits of the filler can be done in one go."""
+        return False
+
     def unmet(self, spec: Spec) -> str | None:
         """Why these parameters cannot be had on a benchmark, or None."""
         return None

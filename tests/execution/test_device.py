@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.errors import ParamsError
-from pipeline.execution.device import compute_device, jobs_at_once, start_computing
+from pipeline.execution.device import compute_device, fits_are_stacked, jobs_at_once, start_computing
 
 
 @pytest.mark.parametrize("here", [True, False])
@@ -58,10 +58,12 @@ def test_computing_starts_with_one_thread_deterministic_kernels_and_no_tf32(monk
 def test_a_gpu_is_given_to_one_job_and_processors_to_one_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LACUNA_DEVICE", "cpu")
     assert jobs_at_once() is None
+    assert not fits_are_stacked()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LACUNA_DEVICE", "cuda")
     assert jobs_at_once() == 1
+    assert fits_are_stacked()
 
 
 @pytest.fixture
@@ -141,6 +143,7 @@ def test_on_another_engine_the_device_is_that_of_its_workers(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert compute_device() == torch.device(device)
     assert jobs_at_once() is None
+    assert not fits_are_stacked()
 
 
 def test_a_device_that_is_none_is_refused_on_every_engine(monkeypatch: pytest.MonkeyPatch) -> None:
