@@ -108,7 +108,9 @@ class TrainingJob:
     def epochs(self) -> int:
         """At most so many; 0 where nothing is trained in epochs."""
         params = self.variant.params
-        return int((params.filler_fit or {})["section"].get("epochs", 0) if self.part else getattr(params, "epochs", 0))
+        if not self.part:
+            return int(getattr(params, "epochs", 0))
+        return int((params.filler_fit or {}).get("section", {}).get("epochs", 0))
 
     @property
     def stack(self) -> str | None:

@@ -120,6 +120,7 @@ def test_a_filler_of_intermediate_vectors_depends_on_its_training(workplace: Pat
     )
     (one,), (other,) = filler_jobs([first]), filler_jobs([second])
     assert one.trained == first
+    assert (first.epochs, one.epochs) == (1, 0)  # nothing is trained in epochs where vectors are stored
     assert one.key != other.key
     data = load_dataset(FOLDER)
     method, scaler = load_method(gathered([first]), first.variant, data)
