@@ -10,7 +10,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, TypeVar
@@ -22,6 +22,8 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
+_AHEAD = 64
+"""So many jobs per worker may be done before the one whose turn it is."""
 
 
 def run(function: Callable[[Job], Result], jobs: Iterator[Job], at_once: int) -> Iterator[Result]:
@@ -41,10 +43,14 @@ def run(function: Callable[[Job], Result], jobs: Iterator[Job], at_once: int) ->
     pool = ProcessPoolExecutor(at_once, context, _start_worker, (os.getpid(), context.Value("i", 0)))
     pending: deque[Future[Result]] = deque(pool.submit(function, job) for job in first)
     try:
-        pending.extend(pool.submit(function, job) for job in islice(jobs, 2 * at_once))
         while pending:
-            yield pending.popleft().result()
-            pending.extend(pool.submit(function, job) for job in islice(jobs, 1))
+            unfinished = sum(not future.done() for future in pending)
+            wanted = min(2 * at_once - unfinished, _AHEAD * at_once - len(pending))
+            pending.extend(pool.submit(function, job) for job in islice(jobs, max(0, wanted)))
+            if pending[0].done():
+                yield pending.popleft().result()
+            else:  # a long job holds up no other
+                wait([future for future in pending if not future.done()], return_when=FIRST_COMPLETED)
     except BrokenProcessPool:
         raise DataError(
             "a worker process was killed from outside (out of memory?); run again to go on, with LACUNA_JOBS=1 if it "

@@ -40,6 +40,17 @@ def number_and_process(_: int) -> tuple[str | None, int]:
     return os.environ.get("LACUNA_WORKER"), os.getpid()
 
 
+def first_waits_for_the_others(job: tuple[Path, int]) -> int:
+    folder, number = job
+    if number:
+        (folder / str(number)).touch()
+    deadline = time.monotonic() + 30
+    while number == 0 and len(list(folder.iterdir())) < 40:
+        assert time.monotonic() < deadline, "the others were not begun"
+        time.sleep(0.01)
+    return number
+
+
 def process_and_threads(_: int) -> tuple[int, str | None]:
     return os.getpid(), os.environ.get("OMP_NUM_THREADS")
 
@@ -61,6 +72,12 @@ def test_what_a_job_raises_reaches_the_caller_after_the_results_before_it(
     with pytest.raises(ParamsError, match="x: found 2"):
         next(results)
     assert multiprocessing.active_children() == []
+
+
+def test_a_long_job_holds_up_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LACUNA_JOBS", "2")
+    jobs = [(tmp_path, number) for number in range(41)]
+    assert list(run_jobs(first_waits_for_the_others, jobs)) == list(range(41))
 
 
 def test_one_worker_or_one_job_needs_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
