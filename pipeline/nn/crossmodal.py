@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.nn.attention import AttentionBlock
+from pipeline.nn.convolution import StepConvolution
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.mrau import States, at_least_one_step
 from pipeline.nn.positions import sinusoidal
@@ -134,9 +135,7 @@ class PairwiseStreams(nn.Module):
         own: bool,
     ) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleDict(
-            {m: nn.Conv1d(dim, width, kernels[m], padding="same", bias=False) for m, dim in dims.items()}
-        )
+        self.convolutions = nn.ModuleDict({m: StepConvolution(dim, width, kernels[m]) for m, dim in dims.items()})
         pairs = [(target, source) for target, source in product(dims, dims) if own or target != source]
         self.pairs = sorted(pairs, key=lambda pair: pair[0] != pair[1])  # stable: own streams first
         self.encoders = nn.ModuleDict(
@@ -156,7 +155,7 @@ class PairwiseStreams(nn.Module):
         """
         steps = {m: first_step_valid(at_least_one_step(valid[m])) for m in self.convolutions}
         projected = {
-            m: convolution(at_least_one_step(features[m]).transpose(1, 2)).transpose(1, 2)  # (B, T_m, D)
+            m: convolution(at_least_one_step(features[m]))  # (B, T_m, D)
             for m, convolution in self.convolutions.items()
         }
         streams: dict[str, list[Tensor]] = {m: [] for m in projected}

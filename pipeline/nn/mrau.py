@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.nn.attention import AttentionBlock, attendable
+from pipeline.nn.convolution import StepConvolution
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.positions import sinusoidal
 
@@ -55,14 +56,14 @@ class FrontEnd(nn.Module):
 
     def __init__(self, dim: int, width: int, kernel: int, dropout: float, skip_zero_positions: bool) -> None:
         super().__init__()
-        self.convolution = nn.Conv1d(dim, width, kernel, padding="same", bias=False)
+        self.convolution = StepConvolution(dim, width, kernel)
         self.scale = math.sqrt(width)
         self.dropout = Dropout(dropout)
         self.skip_zero_positions = skip_zero_positions
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Embed `x (B, T, D_m)`, T of at least 1: the scaled projection and H_m, both `(B, T, D)`."""
-        projected = self.scale * self.convolution(x.transpose(1, 2)).transpose(1, 2)  # (B, T, D)
+        projected = self.scale * self.convolution(x)  # (B, T, D)
         positions = sinusoidal(projected.shape[1], projected.shape[2], projected.device)
         if self.skip_zero_positions:
             positions = positions * (projected[..., :1] != 0)
