@@ -196,10 +196,12 @@ def test_a_stage_ends_in_the_same_bytes_on_every_engine(
 
 
 SCRIPT = """
+import signal
 from pathlib import Path
 from tests.execution.test_engines import run_jobs, sleep_and_tell
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in the background
     list(run_jobs(sleep_and_tell, [60.0, 60.0]))
 """
 

@@ -179,7 +179,7 @@ def test_one_thread_pins_torch_and_what_is_loaded_later(monkeypatch: pytest.Monk
 
 
 SCRIPT = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from pipeline.execution.jobs import run_jobs
 
@@ -188,6 +188,7 @@ def sleep(folder):
     time.sleep(60)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in the background
     list(run_jobs(sleep, [sys.argv[1]] * 6))
 """
 
