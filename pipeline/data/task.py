@@ -49,8 +49,14 @@ class Task:
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}
 
     def load(self, state: dict[str, Tensor]) -> "Task":
-        """The task with what `state` gave."""
-        return replace(self, centre=state["centre"].item(), scale=state["scale"].item()) if state else self
+        """The task with what `state` gave.
+
+        Raises:
+            KeyError: a regression without its numbers.
+        """
+        if not self.is_regression:
+            return self
+        return replace(self, centre=state["centre"].item(), scale=state["scale"].item())
 
     @property
     def is_regression(self) -> bool:

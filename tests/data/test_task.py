@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 from pipeline.data.task import Task
@@ -41,6 +42,8 @@ def test_a_fitted_regression_starts_at_the_median_in_units_of_the_labels() -> No
     assert math.isclose(task.predict(torch.ones(1, 1)).item(), 3.5 + labels.std(correction=0).item(), rel_tol=1e-6)
     assert Task((), "regression").load(task.state()) == task
     assert Task((), "regression").fitted(torch.full((3,), 2.0)).scale == 1.0
+    with pytest.raises(KeyError, match="centre"):  # never as if it were 0
+        Task((), "regression").load({})
 
 
 def test_a_classification_has_nothing_to_fit() -> None:
