@@ -50,7 +50,8 @@ def _run(method: str, jobs: list[TrainingJob]) -> None:
     waiting = sorted((job for job in unique.values() if not job.finished), key=lambda job: -job.epochs)
     if len(waiting) < len(unique):
         print(f"{method}: {len(unique) - len(waiting)} of {len(unique)} trainings are already done")
-    done = chain.from_iterable(run_jobs(train_together, _in_stacks(waiting), jobs_at_once()))
+    results = run_jobs(train_together, _in_stacks(waiting), jobs_at_once(), ahead=len(waiting))
+    done = chain.from_iterable(results)
     for _ in track(done, f"train {method}", "models", len(waiting)):
         pass
 

@@ -47,13 +47,17 @@ def workers(at_most: int | None = None) -> int:
     return int(wanted)
 
 
-def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job], at_most: int | None = None) -> Iterator[Result]:
+def run_jobs(
+    function: Callable[[Job], Result], jobs: Iterable[Job], at_most: int | None = None, ahead: int = 3
+) -> Iterator[Result]:
     """Yield `function(job)` for every job, in order; jobs are taken and results wait only a little ahead.
 
     Args:
         function: importable by name (it is sent to other processes).
         jobs: small picklable descriptions; workers read the data themselves.
         at_most: upper bound of workers unless `LACUNA_JOBS` is set.
+        ahead: so many jobs per worker are taken before the result whose turn it is, at most. More keeps workers busy
+            behind a long job, where results are small. Slurm takes its jobs in arrays instead.
 
     Raises:
         ParamsError: the engine is unknown, not installed or not here.
@@ -62,8 +66,8 @@ def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job], at_most: in
     """
     at_once = workers(at_most)
     if engine() == "local":
-        return run(function, iter(jobs), at_once)
-    results: Iterator[Result] = _elsewhere().run(function, iter(jobs), at_once)
+        return run(function, iter(jobs), at_once, ahead)
+    results: Iterator[Result] = _elsewhere().run(function, iter(jobs), at_once, ahead)
     return results
 
 

@@ -22,11 +22,9 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
-_AHEAD = 64
-"""So many jobs per worker may be done before the one whose turn it is."""
 
 
-def run(function: Callable[[Job], Result], jobs: Iterator[Job], at_once: int) -> Iterator[Result]:
+def run(function: Callable[[Job], Result], jobs: Iterator[Job], at_once: int, ahead: int) -> Iterator[Result]:
     """Yield `function(job)` for every job, in order; as `run_jobs`."""
     first = list(islice(jobs, 2))
     if at_once == 1 or len(first) < 2:
@@ -45,7 +43,7 @@ def run(function: Callable[[Job], Result], jobs: Iterator[Job], at_once: int) ->
     try:
         while pending:
             unfinished = sum(not future.done() for future in pending)
-            wanted = min(2 * at_once - unfinished, _AHEAD * at_once - len(pending))
+            wanted = min(2 * at_once - unfinished, ahead * at_once - len(pending))
             pending.extend(pool.submit(function, job) for job in islice(jobs, max(0, wanted)))
             if pending[0].done():
                 yield pending.popleft().result()

@@ -19,17 +19,16 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _OBJECT_STORE = 100 << 20  # jobs and results are small
-_AHEAD = 3
 
 
-def run(function: Callable[[Job], Result], jobs: Iterator[Job], at_once: int) -> Iterator[Result]:
+def run(function: Callable[[Job], Result], jobs: Iterator[Job], at_once: int, ahead: int) -> Iterator[Result]:
     """Yield `function(job)` for every job, in order; as `run_jobs`.
 
     Raises:
         ParamsError: there is no Ray at `LACUNA_RAY_ADDRESS`, or no GPU in ours.
         DataError: a worker died.
     """
-    return _run(Call.here(function), jobs, at_once, _gpus())
+    return _run(Call.here(function), jobs, at_once, ahead, _gpus())
 
 
 def asks_for_gpus() -> bool:
@@ -37,7 +36,7 @@ def asks_for_gpus() -> bool:
     return _share() > 0
 
 
-def _run(call: Call, jobs: Iterator[Any], at_once: int, gpus: float) -> Iterator[Any]:
+def _run(call: Call, jobs: Iterator[Any], at_once: int, ahead: int, gpus: float) -> Iterator[Any]:
     first = list(islice(jobs, 1))
     if not first:
         return
@@ -50,7 +49,7 @@ def _run(call: Call, jobs: Iterator[Any], at_once: int, gpus: float) -> Iterator
         running = list(waiting)
         try:
             while waiting:
-                room = min(at_once - len(running), _AHEAD * at_once - len(waiting))
+                room = min(at_once - len(running), ahead * at_once - len(waiting))
                 added = [task.remote(sent, job) for job in islice(jobs, room)]
                 waiting.extend(added)
                 running += added

@@ -34,7 +34,7 @@ _WAVES = 8
 _LARGEST_ARRAY = 1000  # Slurm's MaxArraySize is 1001 unless the cluster's owner changes it
 
 
-def run(function: Callable[[Job], Result], jobs: Iterator[Job], at_once: int) -> Iterator[Result]:
+def run(function: Callable[[Job], Result], jobs: Iterator[Job], at_once: int, ahead: int) -> Iterator[Result]:
     """Yield `function(job)` for every job, in order; as `run_jobs`.
 
     Raises:

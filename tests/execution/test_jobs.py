@@ -74,10 +74,12 @@ def test_what_a_job_raises_reaches_the_caller_after_the_results_before_it(
     assert multiprocessing.active_children() == []
 
 
-def test_a_long_job_holds_up_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_long_job_holds_up_no_other_within_what_is_taken_ahead(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("LACUNA_JOBS", "2")
     jobs = [(tmp_path, number) for number in range(41)]
-    assert list(run_jobs(first_waits_for_the_others, jobs)) == list(range(41))
+    assert list(run_jobs(first_waits_for_the_others, jobs, ahead=30)) == list(range(41))
 
 
 def test_one_worker_or_one_job_needs_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
