@@ -57,18 +57,11 @@ class Dropout(nn.Module):
         return dropout(x, self.rate, self.training)
 
 
-class DroppedReLU(nn.Module):
-    """ReLU, then dropout: what follows the first linear layer of a feed-forward network.
+class DroppedReLU(Dropout):
+    """ReLU, then dropout: what follows the first linear layer of a feed-forward network; arguments as in `Dropout`.
 
     Their common result is all that the backward pass needs: it is positive where both let something through.
-
-    Args:
-        rate: in [0, 1].
     """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
         """Of `x`, any shape, which nothing else may need: it is overwritten where no gradient is wanted."""
