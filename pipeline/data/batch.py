@@ -6,8 +6,9 @@ from torch import Tensor
 
 from pipeline.data.modalities import MODALITIES as MODALITIES
 from pipeline.data.modalities import MODALITY_SETS as MODALITY_SETS
+from pipeline.data.steps import Features
 
-Features = dict[str, Tensor]
+Masks = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Batch:
     nothing in the text is what the encoder had made of the dropped tokens.
 
     Args:
-        features: per modality `(B, T_m, D_m)` float32; T_m may be 0 when nobody has the modality.
+        features: per modality `(B, T_m, D_m)` float32; T_m may be 0 when nobody has the modality. `features.steps` has
+            them as rows of a table, for a layer that looks at single steps.
         valid: per modality `(B, T_m)` bool: not padding.
         present: per modality `(B, T_m)` bool: valid, and there in the recording (a face was found).
         observed: per modality `(B, T_m)` bool: present, and not masked out.
@@ -31,9 +33,9 @@ class Batch:
     """
 
     features: Features
-    valid: Features
-    present: Features
-    observed: Features
+    valid: Masks
+    present: Masks
+    observed: Masks
     labels: Tensor
     index: Tensor
     complete: Features | None = None
@@ -43,8 +45,9 @@ class Batch:
     def __post_init__(self) -> None:
         """Zero what is not observed."""
         filled = {m: self.present[m] if m in self.reencoded else self.observed[m] for m in self.features}
-        seen = {m: x.masked_fill(~filled[m].unsqueeze(-1), 0.0) for m, x in self.features.items()}
-        object.__setattr__(self, "features", seen)
+        object.__setattr__(self, "features", Features.of(self.features).where(filled))
+        if self.complete is not None:
+            object.__setattr__(self, "complete", Features.of(self.complete))
 
     def __len__(self) -> int:
         """Return B."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from pipeline.data.batch import Batch
 from pipeline.data.modalities import MODALITIES
 from pipeline.data.reencoding import Reencoder
+from pipeline.data.steps import Features, Steps
 from pipeline.data.store import FeatureStore
 from pipeline.data.task import Task
 from pipeline.errors import DataError
@@ -126,40 +127,44 @@ class Dataset:
         """Gather and pad some utterances.
 
         Args:
-            index: `(B,)` int64 rows.
+            index: `(B,)` int64 rows; an utterance that stands there several times in a row is gathered once.
             keep: per modality `(S,)` bool over the packed steps, False = masked out; None masks nothing. May also be
                 `(B, T_m)` for masks drawn for this batch.
             complete: also give the features before masking.
         """
-        features, valid, present, observed = {}, {}, {}, {}
-        filled = {}
+        valid, present, observed = {}, {}, {}
+        steps, filled = {}, {}
+        _, which, counts = torch.unique_consecutive(index, return_inverse=True, return_counts=True)
+        first = counts.cumsum(0) - counts
         for m, column in self.columns.items():
             lengths = column.lengths[index]
-            steps = int(lengths.max()) if len(index) else 0
-            time = torch.arange(steps, device=self.device)
+            time = torch.arange(int(lengths.max()) if len(index) else 0, device=self.device)
             valid[m] = time < lengths[:, None]
             flat = torch.where(valid[m], column.offsets[index][:, None] + time, 0)
             if not len(column.values):
-                features[m] = column.values.new_zeros(len(index), steps, column.values.shape[1])
+                steps[m] = Steps(column.values, flat)
                 present[m] = observed[m] = valid[m]
                 continue
             present[m] = valid[m] & column.present[flat]
             observed[m] = present[m]
             if keep is not None:
                 observed[m] = present[m] & (keep[m][flat] if keep[m].dim() == 1 else keep[m])
-            features[m] = column.values[flat].masked_fill_(~present[m].unsqueeze(-1), 0.0)
+            own = Steps.of(column.values[flat[first]])
+            steps[m] = Steps(own.table, own.index[which])
             if keep is not None and column.reencoder is not None and column.tokens is not None:
                 tokens = column.tokens[flat]
                 observed[m] = observed[m] | (present[m] & column.reencoder.frames(tokens))
-                filled[m] = column.reencoder.fill(features[m], tokens, valid[m], present[m] & ~observed[m])
+                dropped = present[m] & ~observed[m]
+                whole = steps[m].where(present[m]).dense()
+                filled[m] = Steps.of(column.reencoder.fill(whole, tokens, valid[m], dropped))
         return Batch(
-            features | filled,
+            Features(steps | filled),
             valid,
             present,
             observed,
             self.labels[index],
             index,
-            complete=features if complete else None,
+            complete=Features(steps).where(present) if complete else None,
             reencoded=frozenset(filled),
             keys=self.keys[index],
         )

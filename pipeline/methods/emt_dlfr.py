@@ -40,11 +40,12 @@ from torch import Tensor, nn
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
 from pipeline.data.spec import Spec
+from pipeline.data.steps import Steps, one_batch
 from pipeline.methods.protocol import Needs
 from pipeline.nn.distances import missing_step_error, negative_cosine
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import BatchNorm, gated_head
-from pipeline.nn.hub import HubExchange, HubUnit, States, Steps, masked_mean
+from pipeline.nn.hub import Attendable, HubExchange, HubUnit, States, masked_mean
 from pipeline.nn.mrau import FrontEnd, at_least_one_step
 from pipeline.nn.positions import interleaved
 from pipeline.nn.promotion import Promotion
@@ -119,7 +120,7 @@ _ORIGINAL = {
 class _PromotionUnit(HubUnit):
     """Attention to the source, then attention of the result to itself."""
 
-    def mix(self, target: Tensor, source: Tensor, own: Steps, other: Steps) -> Tensor:
+    def mix(self, target: Tensor, source: Tensor, own: Attendable, other: Attendable) -> Tensor:
         """One attention after the other."""
         return self.attend_to_itself(self.attend_to_source(target, source, other), own)
 
@@ -160,9 +161,9 @@ class _Adapted(nn.Module):
         self.decoders = nn.ModuleDict({m: nn.Linear(width, spec.dims[m]) for m in present} if rebuilds else {})
 
     def encode(
-        self, features: Mapping[str, Tensor], valid: Mapping[str, Tensor], *, reads_hub: bool
+        self, features: Mapping[str, Steps], valid: Mapping[str, Tensor], *, reads_hub: bool
     ) -> tuple[States, Tensor]:
-        """Fuse `(B, T_m, D_m)`, T_m of at least 1, to `(B, T_m, D)` and a hub `(B, M, D)`."""
+        """Fuse sequences of D_m features, T_m of at least 1, to `(B, T_m, D)` and a hub `(B, M, D)`."""
         states = {m: embed(features[m])[1] for m, embed in self.front_ends.items()}
         hub = torch.stack([masked_mean(x, valid[m]) for m, x in states.items()], dim=1)  # (B, M, D)
         everything = torch.ones(hub.shape[:2], dtype=torch.bool, device=hub.device)
@@ -170,7 +171,7 @@ class _Adapted(nn.Module):
         return exchanged
 
     def represent(
-        self, features: Mapping[str, Tensor], valid: Mapping[str, Tensor], *, restores: bool
+        self, features: Mapping[str, Steps], valid: Mapping[str, Tensor], *, restores: bool
     ) -> tuple[States, Tensor, States]:
         """Fused sequences `(B, T_m, D)`, what the head reads `(B, E)`, and the vectors `(B, ...)` that attract."""
         states, hub = self.encode(features, valid, reads_hub=restores)
@@ -233,12 +234,12 @@ class _Original(nn.Module):
         self.decoders = nn.ModuleDict({m: nn.Linear(width, spec.dims[m]) for m in present} if rebuilds else {})
 
     def represent(
-        self, features: Mapping[str, Tensor], valid: Mapping[str, Tensor], *, restores: bool
+        self, features: Mapping[str, Steps], valid: Mapping[str, Tensor], *, restores: bool
     ) -> tuple[States, Tensor, States]:
         """As that of the adapted form; text is its own sequence, and its mean its vector."""
         states, vectors = {}, {}
         for m, project in self.projections.items():
-            x = features[m]
+            x = features[m].dense()
             x, vectors[m] = self.encoders[m](x, valid[m]) if m in self.encoders else (x, masked_mean(x, valid[m]))
             x = project(x)  # (B, T_m, D)
             states[m] = self.dropout(x + interleaved(x.shape[1], x.shape[2], x.device))
@@ -255,7 +256,7 @@ class _Original(nn.Module):
 
 def _read(network: "_Adapted | _Original", views: list[Batch], *, restores: bool) -> tuple[States, Tensor, States]:
     """What a network makes of all views as one batch."""
-    features = {m: at_least_one_step(torch.cat([view.features[m] for view in views])) for m in views[0].features}
+    features = {m: at_least_one_step(one_batch([view.features.steps[m] for view in views])) for m in views[0].features}
     valid = {m: at_least_one_step(v.repeat(len(views), 1)) for m, v in views[0].valid.items()}
     return network.represent(features, valid, restores=restores)
 

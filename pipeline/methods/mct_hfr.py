@@ -28,6 +28,7 @@ from torch.nn import functional
 from pipeline.data.batch import Batch
 from pipeline.data.dataset import Dataset
 from pipeline.data.spec import Spec
+from pipeline.data.steps import one_batch
 from pipeline.methods.protocol import Needs
 from pipeline.nn import distances
 from pipeline.nn.attention import AttentionBlock, attendable
@@ -216,7 +217,7 @@ class _Network(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits `(B, K)`."""
-        features = {m: at_least_one_step(x) for m, x in batch.features.items()}
+        features = {m: at_least_one_step(x) for m, x in batch.features.steps.items()}
         valid = {m: at_least_one_step(v) for m, v in batch.valid.items()}
         _, states = self.encoder(features, valid)
         logits: Tensor = self.head.classify(self.head.embed(states, valid))
@@ -261,7 +262,7 @@ class MCTHFR(NetworkClassifier):
         auxiliary = epoch >= params.aux_from_epoch
         align = auxiliary and network.predictor is not None
         views = [batch, batch.unmasked()] if align else [batch]
-        features = {m: at_least_one_step(torch.cat([view.features[m] for view in views])) for m in batch.features}
+        features = {m: at_least_one_step(one_batch([view.features.steps[m] for view in views])) for m in batch.features}
         valid = {m: at_least_one_step(v.repeat(len(views), 1)) for m, v in batch.valid.items()}
         projected, states = network.encoder(features, valid)
         incomplete, *complete = network.head.embed(states, valid).chunk(len(views))  # (B, E)
@@ -293,7 +294,8 @@ class MCTHFR(NetworkClassifier):
             if most:
                 missing, steps = missing[:, :most], steps[:, :most]  # (B, Q)
                 reconstructed = decoder(projected[m][first], states[m][first], attendable(batch.valid[m]), steps)
-                total = total + distances.missing_step_error(reconstructed, _at(batch.complete[m], steps), missing)
+                complete = batch.complete.steps[m].at(steps).dense()
+                total = total + distances.missing_step_error(reconstructed, complete, missing)
         return total
 
 

@@ -29,6 +29,7 @@ Handles absence by: zeros that keep their place in time and are attended to; an 
 such step of it.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -174,7 +175,7 @@ class _Network(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits `(B, K)`."""
-        streams, valid = self.streams(batch.features, batch.valid)
+        streams, valid = self.streams(batch.features.steps, batch.valid)
         means = [
             _mean_over_time(aggregator(streams[m], valid=valid[m]), valid[m])
             for m, aggregator in self.aggregators.items()
@@ -207,8 +208,9 @@ class _OriginalNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits `(B, K)`."""
-        features = {**batch.features, "text": self.text_dropout(batch.features["text"])}
-        streams, valid = self.streams(features, batch.valid)
+        text = batch.features.steps["text"]
+        dropped = replace(text, table=self.text_dropout(text.table))
+        streams, valid = self.streams({**batch.features.steps, "text": dropped}, batch.valid)
         read = [
             last_step(aggregator(streams[m], valid=valid[m]), valid[m]) for m, aggregator in self.aggregators.items()
         ]

@@ -31,7 +31,7 @@ from pipeline.data.spec import Spec
 from pipeline.methods.protocol import Needs
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import Head, gated_head
-from pipeline.nn.hub import HubExchange, HubSum, HubUnit, Steps, masked_mean
+from pipeline.nn.hub import Attendable, HubExchange, HubSum, HubUnit, masked_mean
 from pipeline.nn.mrau import FrontEnd, at_least_one_step
 from pipeline.section import Rate
 from pipeline.training.classifier import NetworkClassifier
@@ -75,7 +75,7 @@ class _ReinforcementUnit(HubUnit):
         nn.init.xavier_uniform_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)
 
-    def mix(self, target: Tensor, source: Tensor, own: Steps, other: Steps) -> Tensor:
+    def mix(self, target: Tensor, source: Tensor, own: Attendable, other: Attendable) -> Tensor:
         """Gated sum."""
         itself, cross = self.attend_to_itself(target, own), self.attend_to_source(target, source, other)
         gate = torch.sigmoid(self.gate(torch.cat([itself, cross], dim=-1)))  # (B, T, D)
@@ -142,7 +142,7 @@ class _Network(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Logits `(B, K)`."""
         valid = {m: at_least_one_step(batch.valid[m]) for m in self.front_ends}
-        states = {m: embed(at_least_one_step(batch.features[m]))[1] for m, embed in self.front_ends.items()}
+        states = {m: embed(at_least_one_step(batch.features.steps[m]))[1] for m, embed in self.front_ends.items()}
         hub = torch.cat(list(states.values()), dim=1)  # (B, sum of T_m, D)
         states, _ = self.exchange(states, hub, valid, torch.cat(list(valid.values()), dim=1))
         logits: Tensor = self.head.classify(self.head.embed(states, valid))

@@ -27,6 +27,7 @@ Handles absence by: zeros that keep their place in time and are attended to (an 
 such step of it); in training also by reconstructing the missing steps.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -197,8 +198,9 @@ class _Network(nn.Module):
 
     def encode(self, batch: Batch) -> tuple[States, States]:
         """Per modality the streams `(B, T_m, 3 D)` and their valid steps."""
-        features = {**batch.features, "text": self.text_dropout(batch.features["text"])}
-        streams: tuple[States, States] = self.streams(features, batch.valid)
+        text = batch.features.steps["text"]
+        dropped = replace(text, table=self.text_dropout(text.table))
+        streams: tuple[States, States] = self.streams({**batch.features.steps, "text": dropped}, batch.valid)
         return streams
 
     def classify(self, streams: States, valid: States) -> Tensor:

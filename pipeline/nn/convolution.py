@@ -3,12 +3,14 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.data.steps import Steps
+
 
 class StepConvolution(nn.Conv1d):
-    """A convolution over time of `(B, T, C)` without bias, as one matrix product and a shift per tap.
+    """A convolution over time without bias, as one matrix product and a shift per tap.
 
-    Torch's own wants `(B, C, T)` and copies there and back, which takes longer than the product. Zeros continue a
-    sequence at both ends, as with padding="same".
+    Torch's own wants `(B, C, T)` and copies there and back, which takes longer than the product, and multiplies a step
+    anew for every mask under which it is seen. Zeros continue a sequence at both ends, as with padding="same".
 
     Args:
         channels: C.
@@ -19,18 +21,17 @@ class StepConvolution(nn.Conv1d):
     def __init__(self, channels: int, width: int, kernel: int) -> None:
         super().__init__(channels, width, kernel, padding="same", bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """From `(B, T, C)` to `(B, T, D)`."""
+    def forward(self, x: Steps) -> Tensor:  # type: ignore[override]
+        """From sequences of T steps and C features to `(B, T, D)`; every row of their table is multiplied once."""
         width, channels, kernel = self.weight.shape
-        taps = functional.linear(x, self.weight.permute(2, 0, 1).reshape(-1, channels))
-        if kernel == 1:
-            return taps
-        taps = taps.view(*x.shape[:2], kernel, width)
-        before = (kernel - 1) // 2
-        found: Tensor = taps[:, :, before].clone()
+        products = functional.linear(x.table, self.weight.permute(2, 0, 1).reshape(-1, channels))  # (U, kernel D)
+        taps = functional.pad(products, (0, 0, 0, 1)).view(-1, width)  # the step of zeros comes last
+        first, before = x.index * kernel, (kernel - 1) // 2
+        found = functional.embedding(first + before, taps)
         for tap in range(kernel):
+            apart = abs(tap - before)
             if tap < before:
-                found[:, before - tap :] += taps[:, : tap - before, tap]
+                found[:, apart:] += functional.embedding(first[:, :-apart] + tap, taps)
             elif tap > before:
-                found[:, : before - tap] += taps[:, tap - before :, tap]
+                found[:, :-apart] += functional.embedding(first[:, apart:] + tap, taps)
         return found

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.data.steps import Steps
 from pipeline.nn.attention import AttentionBlock
 from pipeline.nn.convolution import StepConvolution
 from pipeline.nn.dropout import Dropout
@@ -143,11 +144,11 @@ class PairwiseStreams(nn.Module):
         )
         self.width = width * (len(dims) - (not own))
 
-    def forward(self, features: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> tuple[States, States]:
+    def forward(self, features: Mapping[str, Steps], valid: Mapping[str, Tensor]) -> tuple[States, States]:
         """Encode all modalities.
 
         Args:
-            features: per modality `(B, T_m, D_m)`, exactly 0 in padding; T_m may be 0.
+            features: per modality sequences of D_m features, exactly 0 in padding; T_m may be 0.
             valid: per modality `(B, T_m)` bool, the first steps of every row.
 
         Returns:

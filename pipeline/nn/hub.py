@@ -20,7 +20,7 @@ States = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Steps:
+class Attendable:
     """Which steps of a sequence there are.
 
     Args:
@@ -32,7 +32,7 @@ class Steps:
     some: Tensor
 
     @classmethod
-    def of(cls, valid: Tensor) -> "Steps":
+    def of(cls, valid: Tensor) -> "Attendable":
         """The steps `valid (B, T)`, T of at least 1."""
         return cls(attendable(valid), valid.any(dim=1)[:, None, None])
 
@@ -62,22 +62,22 @@ class HubUnit(nn.Module, ABC):
         self.block = AttentionBlock(width, heads, ffn, attention_dropout, ffn_dropout, residual_dropout)
         self.cross = Attention(width, heads, attention_dropout)
 
-    def forward(self, target: Tensor, source: Tensor, own: Steps, other: Steps) -> Tensor:
+    def forward(self, target: Tensor, source: Tensor, own: Attendable, other: Attendable) -> Tensor:
         """Update `target (B, T, D)` with steps `own` from `source (B, S, D)` with steps `other`."""
         x = self.block.norm1(self.mix(target, source, own, other))
         updated: Tensor = self.block.norm2(x + self.block.residual(self.block.feed_forward(x)))
         return updated
 
     @abstractmethod
-    def mix(self, target: Tensor, source: Tensor, own: Steps, other: Steps) -> Tensor:
+    def mix(self, target: Tensor, source: Tensor, own: Attendable, other: Attendable) -> Tensor:
         """Bring both attentions together, `(B, T, D)`; arguments as in `forward`."""
 
-    def attend_to_itself(self, target: Tensor, own: Steps) -> Tensor:
+    def attend_to_itself(self, target: Tensor, own: Attendable) -> Tensor:
         """Attention of `target (B, T, D)` to itself."""
         attended: Tensor = self.block.attention(target, valid=own.keys)
         return attended
 
-    def attend_to_source(self, target: Tensor, source: Tensor, other: Steps) -> Tensor:
+    def attend_to_source(self, target: Tensor, source: Tensor, other: Attendable) -> Tensor:
         """Attention of `target (B, T, D)` to `source (B, S, D)`; 0 where the source has no valid step."""
         attended: Tensor = self.cross(target, source, other.keys)
         return attended.masked_fill(~other.some, 0.0)
@@ -139,7 +139,7 @@ class HubExchange(nn.Module):
             The modalities `(B, T_m, D)` and the hub `(B, H, D)`. What they have in padding means nothing.
         """
         states = dict(states)
-        steps, hub_steps = {m: Steps.of(valid[m]) for m in states}, Steps.of(hub_valid)
+        steps, hub_steps = {m: Attendable.of(valid[m]) for m in states}, Attendable.of(hub_valid)
         updates = len(self.to_hub) if reads_hub else len(self.from_hub) - 1
         for layer, units in enumerate(self.from_hub):
             receivers = cast("Mapping[str, HubUnit]", units)

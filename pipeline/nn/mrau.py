@@ -6,12 +6,14 @@ B batch, T_m steps of modality m, S sum of all T_m, D width, h heads.
 
 import math
 from collections.abc import Mapping
-from typing import cast
+from dataclasses import replace
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.data.steps import Steps
 from pipeline.nn.attention import AttentionBlock, attendable
 from pipeline.nn.convolution import StepConvolution
 from pipeline.nn.dropout import Dropout
@@ -61,8 +63,8 @@ class FrontEnd(nn.Module):
         self.dropout = Dropout(dropout)
         self.skip_zero_positions = skip_zero_positions
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed `x (B, T, D_m)`, T of at least 1: the scaled projection and H_m, both `(B, T, D)`."""
+    def forward(self, x: Steps) -> tuple[Tensor, Tensor]:
+        """Embed sequences of D_m features, T of at least 1: the scaled projection and H_m, both `(B, T, D)`."""
         projected = self.scale * self.convolution(x)  # (B, T, D)
         positions = sinusoidal(projected.shape[1], projected.shape[2], projected.device)
         if self.skip_zero_positions:
@@ -157,11 +159,11 @@ class MRAUEncoder(nn.Module):
         self.norms = nn.ModuleDict({m: nn.LayerNorm(width) for m in front_ends})
         self.longest, self.gamma_b, self.gamma_e = longest, gamma_b, gamma_e
 
-    def forward(self, features: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> tuple[States, States]:
+    def forward(self, features: Mapping[str, Steps], valid: Mapping[str, Tensor]) -> tuple[States, States]:
         """Encode all modalities.
 
         Args:
-            features: per modality `(B, T_m, D_m)`, exactly 0 in padding, T_m of at least 1.
+            features: per modality sequences of D_m features, exactly 0 in padding, T_m of at least 1.
             valid: per modality `(B, T_m)` bool.
 
         Returns:
@@ -179,8 +181,13 @@ class MRAUEncoder(nn.Module):
         return projected, {m: self.norms[m](state) for m, state in states.items()}
 
 
-def at_least_one_step(x: Tensor) -> Tensor:
-    """Append one step of padding (0, False) to `(B, 0, ...)`; anything longer is returned as it is."""
+Sequences = TypeVar("Sequences", Tensor, Steps)
+
+
+def at_least_one_step(x: Sequences) -> Sequences:
+    """Append one step of padding (0, False) to sequences `(B, 0, ...)`; anything longer is returned as it is."""
+    if isinstance(x, Steps):
+        return x if x.index.shape[1] else replace(x, index=functional.pad(x.index, (0, 1), value=len(x.table)))
     if x.shape[1]:
         return x
     return functional.pad(x, (0, 0, 0, 1) if x.dim() == 3 else (0, 1))

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from pipeline.nn.attention import Attention
 from pipeline.nn.dropout import Dropout
-from pipeline.nn.hub import States, Steps
+from pipeline.nn.hub import Attendable, States
 
 
 class PromotionUnit(nn.Module):
@@ -41,7 +41,7 @@ class PromotionUnit(nn.Module):
         self.gated, self.output = nn.Linear(width, 2 * ffn), nn.Linear(ffn, width)
         self.dropout = Dropout(ffn_dropout)
 
-    def forward(self, target: Tensor, source: Tensor, own: Steps, other: Steps) -> Tensor:
+    def forward(self, target: Tensor, source: Tensor, own: Attendable, other: Attendable) -> Tensor:
         """Update `target (B, T, D)` with steps `own` from `source (B, S, D)` with steps `other`.
 
         Attention to a source without a valid step adds 0.
@@ -129,8 +129,8 @@ class Promotion(nn.Module):
             The modalities `(B, T_m, D)` and the context `(B, M, D)`. What is in padding means nothing.
         """
         states = dict(states)
-        steps = {m: Steps.of(valid[m]) for m in states}
-        tokens = Steps.of(torch.ones(context.shape[:2], dtype=torch.bool, device=context.device))
+        steps = {m: Attendable.of(valid[m]) for m in states}
+        tokens = Attendable.of(torch.ones(context.shape[:2], dtype=torch.bool, device=context.device))
         for layer in range(self.layers):
             contexts = [self._unit(f"context_{m}_{layer}")(context, x, tokens, steps[m]) for m, x in states.items()]
             if reads_states or layer < self.layers - 1:

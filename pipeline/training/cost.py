@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.data.batch import Batch
 from pipeline.data.spec import Spec
+from pipeline.data.steps import Features
 from pipeline.methods.protocol import Method
 
 
@@ -38,7 +39,7 @@ def _longest(spec: Spec) -> Batch:
     everything = {m: torch.ones(1, steps, dtype=torch.bool) for m, steps in lengths.items()}
     features = {m: torch.zeros(1, steps, spec.dims[m]) for m, steps in lengths.items()}
     zero = torch.zeros(1, dtype=torch.int64)
-    return Batch(features, everything, everything, everything, labels=zero, index=zero)
+    return Batch(Features.of(features), everything, everything, everything, labels=zero, index=zero)
 
 
 def peak_memory_mib(device: torch.device) -> float:

@@ -213,3 +213,13 @@ def test_a_store_whose_ids_are_not_those_of_the_labels_is_refused(
     write_csv(path, list(rows[0]), change(rows))
     with pytest.raises(DataError, match=r"text\.h5: its ids are not those of labels\.csv; run the split stage again"):
         load_dataset(paths.benchmark("tiny"))
+
+
+def test_an_utterance_that_a_batch_has_under_many_masks_is_in_its_tables_once(make_data: Make) -> None:
+    data = make_data(5)
+    keep = {m: torch.rand(6, int(c.lengths[[1, 3]].max())) < 0.5 for m, c in data.columns.items()}
+    batch = data.batch(torch.tensor([3, 3, 3, 3, 1, 1]), keep, complete=True)
+    assert batch.complete is not None
+    for m, column in data.columns.items():
+        assert len(batch.features.steps[m].table) == 2 * int(column.lengths[[1, 3]].max())
+        assert batch.complete.steps[m].table is batch.features.steps[m].table

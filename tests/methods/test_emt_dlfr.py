@@ -10,7 +10,7 @@ from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.emt_dlfr import EMTDLFR, Params, _Attraction, _PromotionUnit
 from pipeline.methods.protocol import variants
-from pipeline.nn.hub import Steps, masked_mean
+from pipeline.nn.hub import Attendable, masked_mean
 from pipeline.nn.mrau import at_least_one_step
 from pipeline.nn.positions import interleaved
 from pipeline.training.cost import multiply_accumulates, parameters
@@ -47,7 +47,7 @@ def make(data, **block):
 
 def encode(method, view, *, reads_hub=True):
     valid = {m: at_least_one_step(v) for m, v in view.valid.items()}
-    features = {m: at_least_one_step(x) for m, x in view.features.items()}
+    features = {m: at_least_one_step(x) for m, x in view.features.steps.items()}
     return *method.network.encode(features, valid, reads_hub=reads_hub), valid
 
 
@@ -185,7 +185,7 @@ def test_both_views_of_the_original_form_in_one_batch_are_as_two_passes(data):
     for view in (batch, batch.unmasked()):
         valid = {m: at_least_one_step(v) for m, v in view.valid.items()}
         views.append(
-            network.represent({m: at_least_one_step(x) for m, x in view.features.items()}, valid, restores=True)
+            network.represent({m: at_least_one_step(x) for m, x in view.features.steps.items()}, valid, restores=True)
         )
     (states, embedding, vectors), (_, whole, whole_vectors) = views
     expected = sum(data.task.loss(network.classify(x), batch.labels) for x in (embedding, whole))
@@ -203,7 +203,7 @@ def test_heads_must_divide_the_width():
 def test_a_promotion_unit_attends_to_itself_after_the_source():
     unit = _PromotionUnit(8, 2, 16).eval()
     target, source = torch.randn(2, 5, 8), torch.randn(2, 3, 8)
-    own, other = (Steps.of(torch.ones(x.shape[:2], dtype=torch.bool)) for x in (target, source))
+    own, other = (Attendable.of(torch.ones(x.shape[:2], dtype=torch.bool)) for x in (target, source))
     expected = unit.block.attention(unit.cross(target, source))
     torch.testing.assert_close(unit.mix(target, source, own, other), expected)
 

@@ -145,7 +145,7 @@ def test_both_views_in_one_batch_are_as_two_passes(data):
     embeddings = []
     for view in (batch, batch.unmasked()):
         # every modality has a step in this batch, so that nothing needs padding
-        _, states = network.encoder(view.features, view.valid)
+        _, states = network.encoder(view.features.steps, view.valid)
         embeddings.append(network.head.embed(states, view.valid))
     tasks = [data.task.loss(network.head.classify(embedding), batch.labels) for embedding in embeddings]
     expected = sum(tasks) + method._distance(network.predictor(embeddings[0]), embeddings[1])
@@ -199,14 +199,14 @@ def test_every_distance_trains(distance, data):
 def test_imagination_is_scored_where_a_present_step_was_masked_out(data):
     method = make(data, gfa=False, **NO_DROPOUT)
     batch = masked(data)
-    projected, states = method.network.encoder(batch.features, batch.valid)
+    projected, states = method.network.encoder(batch.features.steps, batch.valid)
     assert_scored_where_masked_out(lambda batch: method._imagination_error(batch, projected, states), batch)
 
 
 def test_imagination_without_missing_steps_is_zero(data):
     method = make(data, gfa=False)
     batch = data.batch(torch.arange(len(data)), complete=True)
-    projected, states = method.network.encoder(batch.features, batch.valid)
+    projected, states = method.network.encoder(batch.features.steps, batch.valid)
     assert method._imagination_error(batch, projected, states).item() == 0.0
 
 

@@ -5,6 +5,7 @@ import torch
 
 from pipeline.data.batch import MODALITIES
 from pipeline.data.spec import Spec
+from pipeline.data.steps import Features
 from pipeline.errors import ParamsError
 from pipeline.methods.mult import MulT, Params
 from pipeline.methods.protocol import not_applicable, variants
@@ -111,7 +112,7 @@ def test_the_classifier_of_the_original_sees_the_last_valid_steps(data):
     network.classifier.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     batch = everything(data)
     network(batch)
-    streams, valid = network.streams(batch.features, batch.valid)
+    streams, valid = network.streams(batch.features.steps, batch.valid)
     for row in (0, 5, 4):  # of the greatest length, shorter, without a single step
         there = {m: streams[m][row : row + 1, : valid[m][row].sum()] for m in MODALITIES}
         last = [network.aggregators[m](x)[0, -1] for m, x in there.items()]
@@ -121,7 +122,7 @@ def test_the_classifier_of_the_original_sees_the_last_valid_steps(data):
 def test_no_gradient_flows_from_one_utterance_to_another_in_the_original(data):
     network, batch = method_of(data, form="original").network.eval(), everything(data)
     features = {m: x.clone().requires_grad_() for m, x in batch.features.items()}
-    streams, valid = network.streams(features, batch.valid)
+    streams, valid = network.streams(Features.of(features).steps, batch.valid)
     sum(network.aggregators[m](streams[m], valid=valid[m])[0].square().sum() for m in MODALITIES).backward()
     for x in features.values():
         assert x.grad[0].any()
@@ -155,7 +156,7 @@ def test_the_classifier_sees_the_mean_over_valid_steps(data):
     batch, seen = everything(data), []
     network.classifier.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     network(batch)
-    streams, valid = network.streams(batch.features, batch.valid)
+    streams, valid = network.streams(batch.features.steps, batch.valid)
     for row in (0, 5, 4):  # of the greatest length, shorter, without a single step
         means = [network.aggregators[m](streams[m], valid=valid[m])[row, valid[m][row]].mean(0) for m in MODALITIES]
         torch.testing.assert_close(seen[0][row], torch.cat(means))

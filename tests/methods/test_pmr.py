@@ -7,7 +7,7 @@ from pipeline.data.spec import Spec
 from pipeline.errors import ParamsError
 from pipeline.methods.pmr import PMR, Params, _HubAttention, _ReinforcementUnit
 from pipeline.methods.protocol import variants
-from pipeline.nn.hub import Steps
+from pipeline.nn.hub import Attendable
 from pipeline.training.cost import multiply_accumulates, parameters
 from tests.networks import (
     STUDY_TRAINING,
@@ -95,7 +95,7 @@ def test_the_gate_chooses_between_source_and_target(bias, chosen):
     unit = _ReinforcementUnit(8, 2, 16).eval()
     nn.init.constant_(unit.gate.bias, bias)
     target, source = draw(2, 5, 8), draw(2, 3, 8, seed=1)
-    own, other = (Steps.of(torch.ones(x.shape[:2], dtype=torch.bool)) for x in (target, source))
+    own, other = (Attendable.of(torch.ones(x.shape[:2], dtype=torch.bool)) for x in (target, source))
     ways = {"cross": unit.attend_to_source(target, source, other), "itself": unit.attend_to_itself(target, own)}
     torch.testing.assert_close(unit.mix(target, source, own, other), ways[chosen])
 
@@ -103,7 +103,7 @@ def test_the_gate_chooses_between_source_and_target(bias, chosen):
 def test_the_gate_weighs_per_step_and_channel():
     unit = _ReinforcementUnit(8, 2, 16).eval()
     target, source = draw(2, 5, 8), draw(2, 3, 8, seed=1)
-    own, other = (Steps.of(torch.ones(x.shape[:2], dtype=torch.bool)) for x in (target, source))
+    own, other = (Attendable.of(torch.ones(x.shape[:2], dtype=torch.bool)) for x in (target, source))
     itself, cross = unit.attend_to_itself(target, own), unit.attend_to_source(target, source, other)
     by_hand = itself @ unit.gate.weight[:, :8].T + cross @ unit.gate.weight[:, 8:].T + unit.gate.bias
     gate = torch.sigmoid(by_hand)

@@ -5,6 +5,7 @@ import torch
 
 from pipeline.data.batch import MODALITIES
 from pipeline.data.spec import Spec
+from pipeline.data.steps import Features
 from pipeline.errors import ParamsError
 from pipeline.methods.protocol import variants
 from pipeline.methods.tfr_net import Params, TFRNet, Units
@@ -50,7 +51,7 @@ def in_double(batch):
 
 
 def error_of(method, batch):
-    return method._reconstruction_error(batch, *method.network.streams(batch.features, batch.valid))
+    return method._reconstruction_error(batch, *method.network.streams(batch.features.steps, batch.valid))
 
 
 def test_parameters_are_as_many_as_published():
@@ -171,7 +172,7 @@ def test_reconstructions_are_built_where_training_hides_something(block, lacking
 def test_the_head_pools_a_sequence_wider_than_its_result(data):
     network = method_of(data).network.eval()
     batch = masked(data)
-    streams, valid = network.streams(batch.features, batch.valid)
+    streams, valid = network.streams(batch.features.steps, batch.valid)
     pooling = network.head.poolings["audio"]
     assert (pooling.gru.input_size, pooling.gru.hidden_size, pooling.gru.num_layers) == (24, 4, 2)
     steps = valid["audio"][5].sum()
@@ -189,7 +190,7 @@ def test_the_loss_adds_the_error_of_every_modality_from_the_second_epoch(data):
     network, batch = method.network, masked(data)
     plain = data.task.loss(network(batch), batch.labels)
     torch.testing.assert_close(method._loss(batch, 1), plain)
-    streams, valid = network.streams(batch.features, batch.valid)
+    streams, valid = network.streams(batch.features.steps, batch.valid)
     errors = [
         missing_step_error(
             network.reconstructions[m](streams[m], valid[m]), batch.complete[m], batch.present[m] & ~batch.observed[m]
@@ -264,12 +265,12 @@ def test_neither_prediction_nor_reconstruction_depends_on_the_neighbours(form, d
     """
     network = method_of(data, **form).network.double().eval()
     batch = in_double(masked(data))
-    streams, valid = network.streams(batch.features, batch.valid)
+    streams, valid = network.streams(batch.features.steps, batch.valid)
     together = {m: r(streams[m], valid[m]) for m, r in network.reconstructions.items()}
     logits = network(batch)
     for row in range(len(data)):
         alone = in_double(masked(data, rows=[row]))
-        streams, valid = network.streams(alone.features, alone.valid)
+        streams, valid = network.streams(alone.features.steps, alone.valid)
         torch.testing.assert_close(network(alone)[0], logits[row], atol=1e-10, rtol=0)
         for m, reconstruction in network.reconstructions.items():
             found = reconstruction(streams[m], valid[m])[0]
@@ -282,7 +283,7 @@ def test_no_gradient_flows_from_one_utterance_to_another(form, data):
     network = method_of(data, **form).network.eval()
     batch = masked(data)
     features = {m: x.clone().requires_grad_() for m, x in batch.features.items()}
-    streams, valid = network.streams(features, batch.valid)
+    streams, valid = network.streams(Features.of(features).steps, batch.valid)
     restored = [r(streams[m], valid[m])[0].square().sum() for m, r in network.reconstructions.items()]
     (sum(restored) + network.classify(streams, valid)[0].square().sum()).backward()
     for x in features.values():

@@ -1,6 +1,8 @@
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline.data.steps import Steps
 from pipeline.nn.convolution import StepConvolution
 from tests.networks import draw
 
@@ -13,7 +15,7 @@ def test_a_step_convolution_is_the_one_of_torch(kernel, steps):
     torchs = torch.nn.Conv1d(6, 4, kernel, padding="same", bias=False)
     torchs.weight = ours.weight
     x = draw(3, steps, 6).requires_grad_()
-    found, expected = ours(x), torchs(x.transpose(1, 2)).transpose(1, 2)
+    found, expected = ours(Steps.of(x)), torchs(x.transpose(1, 2)).transpose(1, 2)
     torch.testing.assert_close(found, expected)
     wanted = draw(3, steps, 4, seed=1)
     for own, other in zip(
@@ -22,3 +24,24 @@ def test_a_step_convolution_is_the_one_of_torch(kernel, steps):
         strict=True,
     ):
         torch.testing.assert_close(own, other)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_sequences_that_share_steps_are_convolved_as_if_each_had_its_own(kernel):
+    ours, table = StepConvolution(6, 4, kernel), draw(5, 6).requires_grad_()
+    shared = Steps(table, torch.tensor([[0, 1, 2, 3], [0, 5, 2, 5], [4, 4, 5, 1]]))
+    found, expected = ours(shared), ours(Steps.of(shared.dense()))
+    torch.testing.assert_close(found, expected)
+    wanted = draw(3, 4, 4, seed=1)
+    for own, other in zip(
+        *(torch.autograd.grad(x, (table, ours.weight), wanted) for x in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(own, other)
+
+
+def test_every_row_of_a_table_is_multiplied_once_whatever_the_number_of_its_sequences():
+    ours = StepConvolution(6, 4, 3)
+    shared = Steps(draw(5, 6), torch.arange(5).repeat(50, 1))
+    with FlopCounterMode(display=False) as counter:
+        ours(shared)
+    assert counter.get_total_flops() == 2 * 5 * 6 * 3 * 4

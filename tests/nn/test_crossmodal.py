@@ -6,6 +6,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline.data.steps import Steps
 from pipeline.nn.crossmodal import Encoder, PairwiseStreams, TransposedEncoder, first_step_valid
 from pipeline.nn.positions import sinusoidal
 from tests.networks import count, draw, perturbed, valid_of
@@ -34,7 +35,7 @@ def streams_of(own=False, kernels=KERNELS, dims=DIMS):
 def padded_batch(lengths, steps=STEPS):
     """Features that are 0 in padding, and valid steps; `lengths` per modality, one per utterance."""
     valid = {m: valid_of(*lengths[m], steps=steps[m]) for m in MODALITIES}
-    features = {m: draw(len(v), 9, DIMS[m])[:, : steps[m]] * v[..., None] for m, v in valid.items()}
+    features = {m: Steps.of(draw(len(v), 9, DIMS[m])[:, : steps[m]] * v[..., None]) for m, v in valid.items()}
     return features, valid
 
 
@@ -53,7 +54,7 @@ def test_a_layer_of_all_encoders_has_the_published_operations(own, operations):
     module = PairwiseStreams(dict.fromkeys(LONG, 1), 128, KERNELS, block, own).eval()
     valid = {m: torch.ones(1, t, dtype=torch.bool) for m, t in LONG.items()}
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        module({m: torch.zeros(1, t, 1) for m, t in LONG.items()}, valid)
+        module({m: Steps.of(torch.zeros(1, t, 1)) for m, t in LONG.items()}, valid)
     convolutions = 128 * sum(t * KERNELS[m] for m, t in LONG.items())
     assert counter.get_total_flops() / 2 - convolutions == pytest.approx(operations, rel=2e-4)
 
@@ -209,7 +210,7 @@ def test_an_absent_modality_is_one_missing_step_of_it():
     lengths = {"text": (4,), "audio": (0,), "vision": (3,)}
     features, valid = padded_batch(lengths, {"text": 4, "audio": 0, "vision": 3})
     absent, steps = module(features, valid)
-    features["audio"], valid["audio"] = torch.zeros(1, 1, DIMS["audio"]), torch.ones(1, 1, dtype=torch.bool)
+    features["audio"], valid["audio"] = Steps.of(torch.zeros(1, 1, DIMS["audio"])), torch.ones(1, 1, dtype=torch.bool)
     missing, _ = module(features, valid)
     assert torch.equal(steps["audio"], valid["audio"])
     assert all(torch.equal(absent[m], missing[m]) for m in MODALITIES)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.nn.hub import HubExchange, HubSum, HubUnit, Steps, masked_mean
+from pipeline.nn.hub import Attendable, HubExchange, HubSum, HubUnit, masked_mean
 from tests.networks import count, draw, runs_of
 
 STEPS = {"audio": 7, "vision": 3, "text": 4}
@@ -28,7 +28,7 @@ def make_exchange(layers=2, keeps_hub=True, merge=HubSum):
 
 
 def test_steps_have_a_key_in_every_row_and_say_where_there_is_none():
-    steps = Steps.of(VALID["vision"])
+    steps = Attendable.of(VALID["vision"])
     assert steps.keys.tolist() == [[True, True, False], [True, True, True]]
     assert steps.some.flatten().tolist() == [True, False]
 
@@ -43,8 +43,8 @@ def test_a_masked_mean_ignores_padding_and_is_zero_where_nothing_is():
 
 def test_a_source_without_steps_adds_nothing():
     unit = Both(8, 2, 16).eval()
-    target, own = draw(2, 4, 8), Steps.of(VALID["text"])
-    first, second = (unit(target, draw(2, 3, 8, seed=seed), own, Steps.of(VALID["vision"])) for seed in (1, 2))
+    target, own = draw(2, 4, 8), Attendable.of(VALID["text"])
+    first, second = (unit(target, draw(2, 3, 8, seed=seed), own, Attendable.of(VALID["vision"])) for seed in (1, 2))
     assert not torch.allclose(first[0], second[0])
     assert torch.equal(first[1], second[1])
 
@@ -52,7 +52,7 @@ def test_a_source_without_steps_adds_nothing():
 def test_no_skip_leads_past_the_mix():
     unit = Both(8, 2, 16).eval()
     nn.init.zeros_(unit.block.attention.output.weight)
-    source, own, other = draw(2, 3, 8), Steps.of(VALID["text"]), Steps.of(VALID["audio"][:, :3])
+    source, own, other = draw(2, 3, 8), Attendable.of(VALID["text"]), Attendable.of(VALID["audio"][:, :3])
     nn.init.zeros_(unit.cross.output.weight)
     first, second = (unit(draw(2, 4, 8, seed=seed), source, own, other) for seed in (1, 2))
     assert torch.equal(first, second)
@@ -60,7 +60,7 @@ def test_no_skip_leads_past_the_mix():
 
 def test_every_layer_updates_the_modalities_first_and_the_hub_from_the_new_ones():
     exchange, x, hub = make_exchange(), states(), draw(2, 5, 8)
-    steps, hub_steps = {m: Steps.of(v) for m, v in VALID.items()}, Steps.of(HUB_VALID)
+    steps, hub_steps = {m: Attendable.of(v) for m, v in VALID.items()}, Attendable.of(HUB_VALID)
     expected, message = x, hub
     for receivers, senders in zip(exchange.from_hub, exchange.to_hub, strict=True):
         expected = {m: receivers[m](expected[m], message, steps[m], hub_steps) for m in STEPS}

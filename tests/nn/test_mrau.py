@@ -6,6 +6,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline.data.steps import Features, Steps
 from pipeline.nn.attention import attendable
 from pipeline.nn.mrau import MRAU, FrontEnd, MRAUEncoder, at_least_one_step, length_factors
 from tests.networks import count, draw, perturbed
@@ -150,7 +151,7 @@ def test_a_step_after_the_end_does_not_change_what_is_before(skip_zero_positions
     front_end = FrontEnd(3, 8, 3, 0.0, skip_zero_positions)
     x = draw(2, 5, 3)
     padded = functional.pad(x, (0, 0, 0, 4))
-    for short, long in zip(front_end(x), front_end(padded), strict=True):
+    for short, long in zip(front_end(Steps.of(x)), front_end(Steps.of(padded)), strict=True):
         torch.testing.assert_close(long[:, :5], short)
 
 
@@ -158,7 +159,7 @@ def test_a_zero_step_has_a_position_unless_it_is_skipped():
     x = draw(1, 4, 3)
     x[0, 2] = 0
     for skip in (False, True):
-        projected, embedded = FrontEnd(3, 8, 1, 0.0, skip)(x)
+        projected, embedded = FrontEnd(3, 8, 1, 0.0, skip)(Steps.of(x))
         assert not projected[0, 2].any()
         assert embedded[0, 2].any().item() is not skip
         assert torch.equal(embedded[0, 0] != projected[0, 0], torch.ones(8, dtype=torch.bool))
@@ -168,7 +169,7 @@ def test_the_projection_is_scaled_by_the_root_of_the_width():
     front_end = FrontEnd(3, 4, 3, 0.0, False)
     x = draw(1, 5, 3)
     expected = 2 * functional.conv1d(x.transpose(1, 2), front_end.convolution.weight, padding=1).transpose(1, 2)
-    torch.testing.assert_close(front_end(x)[0], expected)
+    torch.testing.assert_close(front_end(Steps.of(x))[0], expected)
 
 
 def encoder():
@@ -189,7 +190,9 @@ def test_encoded_valid_steps_do_not_see_padding():
     narrow = {m: draw(1, max(n, 1), 3) * (n > 0) for m, n in lengths.items()}
     wide = {m: functional.pad(x, (0, 0, 0, 5)) for m, x in narrow.items()}
     net = encoder()
-    found = [net(x, valid_of(lengths, {m: t.shape[1] for m, t in x.items()}))[1] for x in (narrow, wide)]
+    found = [
+        net(Features.of(x).steps, valid_of(lengths, {m: t.shape[1] for m, t in x.items()}))[1] for x in (narrow, wide)
+    ]
     for m, n in lengths.items():
         torch.testing.assert_close(found[0][m][:, :n], found[1][m][:, :n])
 
@@ -198,7 +201,7 @@ def test_an_utterance_without_steps_is_encoded_finitely():
     x = {m: torch.zeros(2, t, 3, requires_grad=True) for m, t in STEPS.items()}
     valid = {m: torch.tensor([[False] * t, [True] * t]) for m, t in STEPS.items()}
     assert attendable(torch.cat(list(valid.values()), 1)).any(1).all()
-    _, found = encoder()(x, valid)
+    _, found = encoder()(Features.of(x).steps, valid)
     sum(y.sum() for y in found.values()).backward()
     assert all(torch.isfinite(y).all() for y in found.values())
     assert all(torch.isfinite(y.grad).all() for y in x.values())
@@ -209,3 +212,6 @@ def test_only_empty_sequences_get_a_step_of_padding():
     assert torch.equal(at_least_one_step(torch.ones(2, 0, dtype=torch.bool)), torch.zeros(2, 1, dtype=torch.bool))
     x = torch.ones(2, 4, 3)
     assert at_least_one_step(x) is x
+    empty, steps = Steps(torch.ones(3, 2), torch.zeros(2, 0, dtype=torch.int64)), Steps.of(x)
+    assert torch.equal(at_least_one_step(empty).dense(), torch.zeros(2, 1, 2))
+    assert at_least_one_step(steps) is steps

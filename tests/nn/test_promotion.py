@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipeline.nn.hub import Steps
+from pipeline.nn.hub import Attendable
 from pipeline.nn.promotion import ContextPooling, Promotion, PromotionUnit
 from tests.networks import count, runs_of, valid_of
 
@@ -42,7 +42,7 @@ def test_a_unit_is_pre_norm_with_a_skip_around_each_part():
     torch.manual_seed(0)
     unit = PromotionUnit(8, 2, 16, 0.0, 0.0).eval()
     target, source = draw(2, 5, 8), draw(2, 3, 8, seed=1)
-    everything = [Steps.of(torch.ones(x.shape[:2], dtype=torch.bool)) for x in (target, source)]
+    everything = [Attendable.of(torch.ones(x.shape[:2], dtype=torch.bool)) for x in (target, source)]
     x = target + attend(unit.cross, unit.norm_target(target), unit.norm_source(source))
     x = x + attend(unit.itself, unit.norm_itself(x), unit.norm_itself(x))
     value, gate = unit.gated(unit.norm_steps(x)).split(16, dim=-1)
@@ -60,8 +60,8 @@ def test_parameters_of_a_unit_are_those_of_its_layers():
 def test_a_source_without_a_step_adds_nothing():
     torch.manual_seed(0)
     unit = PromotionUnit(8, 2, 16, 0.0, 0.0).eval()
-    target, own = draw(1, 5, 8), Steps.of(torch.ones(1, 5, dtype=torch.bool))
-    nothing = Steps.of(torch.zeros(1, 3, dtype=torch.bool))
+    target, own = draw(1, 5, 8), Attendable.of(torch.ones(1, 5, dtype=torch.bool))
+    nothing = Attendable.of(torch.zeros(1, 3, dtype=torch.bool))
     first, second = (unit(target, draw(1, 3, 8, seed=seed), own, nothing) for seed in (1, 2))
     assert torch.equal(first, second)
 
@@ -80,8 +80,8 @@ def test_context_and_modalities_learn_from_each_other_as_they_were():
     states, context, valid = inputs()
     module = promotion("none", layers=1)
     found, found_context = module(states, context, valid, reads_states=True)
-    own = {m: Steps.of(valid[m]) for m in states}
-    tokens = Steps.of(torch.ones(2, 3, dtype=torch.bool))
+    own = {m: Attendable.of(valid[m]) for m in states}
+    tokens = Attendable.of(torch.ones(2, 3, dtype=torch.bool))
     for m, x in states.items():
         assert torch.equal(found[m], module.units[f"{m}_0"](x, context, own[m], tokens))
     contexts = [module.units[f"context_{m}_0"](context, x, tokens, own[m]) for m, x in states.items()]
