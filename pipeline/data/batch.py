@@ -1,12 +1,13 @@
 """A padded batch of utterances."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from pipeline.data.modalities import MODALITIES as MODALITIES
 from pipeline.data.modalities import MODALITY_SETS as MODALITY_SETS
-from pipeline.data.steps import Features
+from pipeline.data.steps import Features, Steps, at_least_one_step, concatenated
 
 Masks = dict[str, Tensor]
 
@@ -57,3 +58,15 @@ class Batch:
         """The complete view: the same utterances before masking."""
         assert self.complete is not None
         return replace(self, features=self.complete, observed=self.present)
+
+
+def side_by_side(views: Sequence[Batch]) -> tuple[dict[str, Steps], Masks]:
+    """Some views of the same utterances as one batch, one view after the other: what a network reads in one pass.
+
+    Returns:
+        Per modality the sequences and their valid steps `(V B, T_m)`, T_m of at least 1: a modality that nobody has is
+        one step of padding.
+    """
+    first = views[0]
+    steps = {m: at_least_one_step(concatenated([view.features.steps[m] for view in views])) for m in first.features}
+    return steps, {m: at_least_one_step(v.repeat(len(views), 1)) for m, v in first.valid.items()}

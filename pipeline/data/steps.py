@@ -6,9 +6,11 @@ steps computes it once. B batch, T steps, U rows, D features.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Steps:
         return self.table[self.index.clamp(max=rows - 1)].masked_fill_(nothing, 0.0)
 
 
-def one_batch(parts: Sequence[Steps]) -> Steps:
+def concatenated(parts: Sequence[Steps]) -> Steps:
     """The sequences of all parts, which have equal T; a table that they share stays one."""
     tables = [part.table for part in parts]
     if all(table is tables[0] for table in tables):
@@ -56,6 +58,19 @@ def one_batch(parts: Sequence[Steps]) -> Steps:
         shifted.append(torch.where(part.index == len(part.table), rows, part.index + first))
         first += len(part.table)
     return Steps(torch.cat(tables), torch.cat(shifted))
+
+
+Sequences = TypeVar("Sequences", Tensor, Steps)
+"""Sequences of features, or tensors with one entry for every step."""
+
+
+def at_least_one_step(x: Sequences) -> Sequences:
+    """Append one step of padding (0, False) to sequences `(B, 0, ...)`; anything longer is returned as it is."""
+    if isinstance(x, Steps):
+        return x if x.index.shape[1] else replace(x, index=functional.pad(x.index, (0, 1), value=len(x.table)))
+    if x.shape[1]:
+        return x
+    return functional.pad(x, (0, 0, 0, 1) if x.dim() == 3 else (0, 1))
 
 
 class Features(Mapping[str, Tensor]):

@@ -44,7 +44,7 @@ def start_computing() -> torch.device:
     keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's matrix library starts
     torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports torch's compiler
-    torch.utils.deterministic.fill_uninitialized_memory = False  # or every new tensor is written twice
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # spares a pass per tensor
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     device = compute_device()

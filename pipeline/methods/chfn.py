@@ -27,11 +27,11 @@ from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
 from pipeline.data.spec import Spec
+from pipeline.data.steps import at_least_one_step
 from pipeline.methods.protocol import Needs
 from pipeline.nn.attention import AttentionBlock
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import gated_head
-from pipeline.nn.mrau import at_least_one_step
 from pipeline.nn.positions import sinusoidal
 from pipeline.section import Rate
 from pipeline.training.classifier import NetworkClassifier

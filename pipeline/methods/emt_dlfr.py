@@ -37,16 +37,16 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from pipeline.data.batch import Batch
+from pipeline.data.batch import Batch, side_by_side
 from pipeline.data.dataset import Dataset
 from pipeline.data.spec import Spec
-from pipeline.data.steps import Steps, one_batch
+from pipeline.data.steps import Steps
 from pipeline.methods.protocol import Needs
 from pipeline.nn.distances import missing_step_error, negative_cosine
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import BatchNorm, gated_head
 from pipeline.nn.hub import Attendable, HubExchange, HubUnit, States, masked_mean
-from pipeline.nn.mrau import FrontEnd, at_least_one_step
+from pipeline.nn.mrau import FrontEnd
 from pipeline.nn.positions import interleaved
 from pipeline.nn.promotion import Promotion
 from pipeline.nn.recurrent import packed_lstm
@@ -256,8 +256,7 @@ class _Original(nn.Module):
 
 def _read(network: "_Adapted | _Original", views: list[Batch], *, restores: bool) -> tuple[States, Tensor, States]:
     """What a network makes of all views as one batch."""
-    features = {m: at_least_one_step(one_batch([view.features.steps[m] for view in views])) for m in views[0].features}
-    valid = {m: at_least_one_step(v.repeat(len(views), 1)) for m, v in views[0].valid.items()}
+    features, valid = side_by_side(views)
     return network.represent(features, valid, restores=restores)
 
 

@@ -25,16 +25,15 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.data.batch import Batch
+from pipeline.data.batch import Batch, side_by_side
 from pipeline.data.dataset import Dataset
 from pipeline.data.spec import Spec
-from pipeline.data.steps import one_batch
 from pipeline.methods.protocol import Needs
 from pipeline.nn import distances
 from pipeline.nn.attention import AttentionBlock, attendable
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import BatchNorm, attention_head, gated_head
-from pipeline.nn.mrau import MRAU, FrontEnd, MRAUEncoder, States, at_least_one_step
+from pipeline.nn.mrau import MRAU, FrontEnd, MRAUEncoder, States
 from pipeline.section import Rate, Section
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.loop import fit_network
@@ -217,8 +216,7 @@ class _Network(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits `(B, K)`."""
-        features = {m: at_least_one_step(x) for m, x in batch.features.steps.items()}
-        valid = {m: at_least_one_step(v) for m, v in batch.valid.items()}
+        features, valid = side_by_side([batch])
         _, states = self.encoder(features, valid)
         logits: Tensor = self.head.classify(self.head.embed(states, valid))
         return logits
@@ -262,8 +260,7 @@ class MCTHFR(NetworkClassifier):
         auxiliary = epoch >= params.aux_from_epoch
         align = auxiliary and network.predictor is not None
         views = [batch, batch.unmasked()] if align else [batch]
-        features = {m: at_least_one_step(one_batch([view.features.steps[m] for view in views])) for m in batch.features}
-        valid = {m: at_least_one_step(v.repeat(len(views), 1)) for m, v in batch.valid.items()}
+        features, valid = side_by_side(views)
         projected, states = network.encoder(features, valid)
         incomplete, *complete = network.head.embed(states, valid).chunk(len(views))  # (B, E)
         loss = self.task.loss(network.head.classify(incomplete), batch.labels)

@@ -32,12 +32,12 @@ from torch.nn import functional
 
 from pipeline.data.batch import Batch
 from pipeline.data.spec import Spec
+from pipeline.data.steps import at_least_one_step
 from pipeline.methods.protocol import Needs
 from pipeline.nn.attention import AttentionBlock
 from pipeline.nn.distances import central_moment_discrepancy
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.hub import masked_mean
-from pipeline.nn.mrau import at_least_one_step
 from pipeline.nn.recurrent import packed_lstm
 from pipeline.section import Rate
 from pipeline.training.classifier import NetworkClassifier

@@ -26,13 +26,13 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from pipeline.data.batch import Batch
+from pipeline.data.batch import Batch, side_by_side
 from pipeline.data.spec import Spec
 from pipeline.methods.protocol import Needs
 from pipeline.nn.dropout import Dropout
 from pipeline.nn.heads import Head, gated_head
 from pipeline.nn.hub import Attendable, HubExchange, HubSum, HubUnit, masked_mean
-from pipeline.nn.mrau import FrontEnd, at_least_one_step
+from pipeline.nn.mrau import FrontEnd
 from pipeline.section import Rate
 from pipeline.training.classifier import NetworkClassifier
 from pipeline.training.params import AttentionParams, Kernels
@@ -141,10 +141,10 @@ class _Network(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits `(B, K)`."""
-        valid = {m: at_least_one_step(batch.valid[m]) for m in self.front_ends}
-        states = {m: embed(at_least_one_step(batch.features.steps[m]))[1] for m, embed in self.front_ends.items()}
+        features, valid = side_by_side([batch])
+        states = {m: embed(features[m])[1] for m, embed in self.front_ends.items()}
         hub = torch.cat(list(states.values()), dim=1)  # (B, sum of T_m, D)
-        states, _ = self.exchange(states, hub, valid, torch.cat(list(valid.values()), dim=1))
+        states, _ = self.exchange(states, hub, valid, torch.cat([valid[m] for m in states], dim=1))
         logits: Tensor = self.head.classify(self.head.embed(states, valid))
         return logits
 

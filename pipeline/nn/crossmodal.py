@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.data.steps import Steps
+from pipeline.data.steps import Steps, at_least_one_step
 from pipeline.nn.attention import AttentionBlock
 from pipeline.nn.convolution import StepConvolution
 from pipeline.nn.dropout import Dropout
-from pipeline.nn.mrau import States, at_least_one_step
+from pipeline.nn.mrau import States
 from pipeline.nn.positions import sinusoidal
 
 

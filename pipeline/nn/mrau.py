@@ -6,12 +6,10 @@ B batch, T_m steps of modality m, S sum of all T_m, D width, h heads.
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TypeVar, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.data.steps import Steps
 from pipeline.nn.attention import AttentionBlock, attendable
@@ -179,15 +177,3 @@ class MRAUEncoder(nn.Module):
             states = layer(states, keys, factors)
         projected = {m: projection for m, (projection, _) in embedded.items()}
         return projected, {m: self.norms[m](state) for m, state in states.items()}
-
-
-Sequences = TypeVar("Sequences", Tensor, Steps)
-
-
-def at_least_one_step(x: Sequences) -> Sequences:
-    """Append one step of padding (0, False) to sequences `(B, 0, ...)`; anything longer is returned as it is."""
-    if isinstance(x, Steps):
-        return x if x.index.shape[1] else replace(x, index=functional.pad(x.index, (0, 1), value=len(x.table)))
-    if x.shape[1]:
-        return x
-    return functional.pad(x, (0, 0, 0, 1) if x.dim() == 3 else (0, 1))

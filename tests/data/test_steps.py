@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.data.steps import Features, Steps, one_batch
+from pipeline.data.steps import Features, Steps, at_least_one_step, concatenated
 
 TABLE = torch.arange(1.0, 7.0).view(3, 2)
 
@@ -36,12 +36,12 @@ def test_chosen_steps_are_those_of_each_sequence() -> None:
     assert chosen.dense().tolist() == [[[3, 4]], [[5, 6]]]
 
 
-def test_one_batch_keeps_a_common_table_and_joins_others() -> None:
+def test_concatenated_sequences_keep_a_common_table_and_join_others() -> None:
     first, second = (Steps(TABLE, torch.tensor([row])) for row in ([0, 3], [1, 2]))
     other = Steps(TABLE.clone(), second.index)
-    assert one_batch([first, second]).table is TABLE
+    assert concatenated([first, second]).table is TABLE
     for parts in ([first, second], [first, other], [other, first]):
-        assert torch.equal(one_batch(parts).dense(), torch.cat([part.dense() for part in parts]))
+        assert torch.equal(concatenated(parts).dense(), torch.cat([part.dense() for part in parts]))
 
 
 def test_gradients_of_shared_steps_add_up() -> None:
@@ -59,3 +59,13 @@ def test_features_are_made_once_when_they_are_asked_for() -> None:
     assert (
         features.where({m: torch.zeros(x.shape[:2], dtype=torch.bool) for m, x in features.items()})["text"].sum() == 0
     )
+
+
+def test_only_empty_sequences_get_a_step_of_padding() -> None:
+    assert torch.equal(at_least_one_step(torch.ones(2, 0, 3)), torch.zeros(2, 1, 3))
+    assert torch.equal(at_least_one_step(torch.ones(2, 0, dtype=torch.bool)), torch.zeros(2, 1, dtype=torch.bool))
+    x = torch.ones(2, 4, 3)
+    assert at_least_one_step(x) is x
+    empty, steps = Steps(torch.ones(3, 2), torch.zeros(2, 0, dtype=torch.int64)), Steps.of(x)
+    assert torch.equal(at_least_one_step(empty).dense(), torch.zeros(2, 1, 2))
+    assert at_least_one_step(steps) is steps

@@ -4,14 +4,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipeline.data.batch import MODALITIES
+from pipeline.data.batch import MODALITIES, side_by_side
 from pipeline.data.spec import Spec
 from pipeline.data.task import Task
 from pipeline.errors import ParamsError
 from pipeline.methods.emt_dlfr import EMTDLFR, Params, _Attraction, _PromotionUnit
 from pipeline.methods.protocol import variants
 from pipeline.nn.hub import Attendable, masked_mean
-from pipeline.nn.mrau import at_least_one_step
 from pipeline.nn.positions import interleaved
 from pipeline.training.cost import multiply_accumulates, parameters
 from pipeline.training.run import Run
@@ -46,8 +45,7 @@ def make(data, **block):
 
 
 def encode(method, view, *, reads_hub=True):
-    valid = {m: at_least_one_step(v) for m, v in view.valid.items()}
-    features = {m: at_least_one_step(x) for m, x in view.features.steps.items()}
+    features, valid = side_by_side([view])
     return *method.network.encode(features, valid, reads_hub=reads_hub), valid
 
 
@@ -183,10 +181,7 @@ def test_both_views_of_the_original_form_in_one_batch_are_as_two_passes(data):
     network = method.network.eval()
     views = []
     for view in (batch, batch.unmasked()):
-        valid = {m: at_least_one_step(v) for m, v in view.valid.items()}
-        views.append(
-            network.represent({m: at_least_one_step(x) for m, x in view.features.steps.items()}, valid, restores=True)
-        )
+        views.append(network.represent(*side_by_side([view]), restores=True))
     (states, embedding, vectors), (_, whole, whole_vectors) = views
     expected = sum(data.task.loss(network.classify(x), batch.labels) for x in (embedding, whole))
     for name in ("text", "audio", "vision", "hub"):

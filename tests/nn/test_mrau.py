@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.data.steps import Features, Steps
 from pipeline.nn.attention import attendable
-from pipeline.nn.mrau import MRAU, FrontEnd, MRAUEncoder, at_least_one_step, length_factors
+from pipeline.nn.mrau import MRAU, FrontEnd, MRAUEncoder, length_factors
 from tests.networks import count, draw, perturbed
 
 MODALITIES = ("audio", "vision", "text")
@@ -205,13 +205,3 @@ def test_an_utterance_without_steps_is_encoded_finitely():
     sum(y.sum() for y in found.values()).backward()
     assert all(torch.isfinite(y).all() for y in found.values())
     assert all(torch.isfinite(y.grad).all() for y in x.values())
-
-
-def test_only_empty_sequences_get_a_step_of_padding():
-    assert torch.equal(at_least_one_step(torch.ones(2, 0, 3)), torch.zeros(2, 1, 3))
-    assert torch.equal(at_least_one_step(torch.ones(2, 0, dtype=torch.bool)), torch.zeros(2, 1, dtype=torch.bool))
-    x = torch.ones(2, 4, 3)
-    assert at_least_one_step(x) is x
-    empty, steps = Steps(torch.ones(3, 2), torch.zeros(2, 0, dtype=torch.int64)), Steps.of(x)
-    assert torch.equal(at_least_one_step(empty).dense(), torch.zeros(2, 1, 2))
-    assert at_least_one_step(steps) is steps
