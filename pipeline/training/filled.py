@@ -68,6 +68,7 @@ class FilledClassifier:
         """Start with a filler that is not fitted."""
         self.network, self.params = network, params
         self._task, self._modalities = spec.task, modalities(spec)
+        self._learned = self._modalities
         self._filler = make_filler(params)
         self._seed = 0
         self._test: tuple[Dataset, Donors] | None = None
@@ -75,7 +76,8 @@ class FilledClassifier:
     def fit(self, train: Dataset, valid: Dataset | None, run: Run) -> dict[str, Any]:
         """Train the classifier on the training part.
 
-        What is missing while training is the mean, whatever the filler, so that all fillers share one training.
+        What is missing while training is the mean, whatever the filler, so that all fillers share one training. A
+        modality that no training utterance has is not looked at later, either: nothing was learned of it.
 
         Raises:
             DataError: a modality is constant throughout.
@@ -84,6 +86,7 @@ class FilledClassifier:
         constant = constant_columns(vectors, have)
         means = {m: vectors[m][have[m]].mean(0) if bool(have[m].any()) else vectors[m].sum(0) for m in vectors}
         means = {m: x.to(run.device) for m, x in means.items()}
+        self._learned = tuple(m for m in self._modalities if bool(have[m].any()))
         if self.params.trains_on_complete:  # nothing is masked, so the vectors can be made once
             train, valid = vector_dataset(train), vector_dataset(valid) if valid else None
 
@@ -153,23 +156,26 @@ class FilledClassifier:
     def state(self) -> dict[str, Tensor]:
         """Weights, and the filler where it is fitted."""
         weights = {f"network.{name}": x.detach().clone() for name, x in self.network.state_dict().items()}
+        weights |= {f"learned.{m}": torch.tensor(m in self._learned) for m in self._modalities}
         filler = {f"filler.{name}": x for name, x in self._filler.state().items()}
         return weights | (filler | {"filler_seed": torch.tensor(self._seed)} if filler else {})
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Restore what `state` gave, or one of its two parts."""
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "filler": {}, "filler_seed": {}}
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "learned": {}, "filler": {}, "filler_seed": {}}
         for key, value in state.items():
             part, _, name = key.partition(".")
             parts[part][name] = value
         if parts["network"] or not parts["filler"]:
             self.network.load_state_dict(parts["network"])
+            self._learned = tuple(m for m in self._modalities if parts["learned"][m])
         if parts["filler"]:
             self._filler.load(parts["filler"])
             self._seed = int(parts["filler_seed"][""])
 
     def _classify(self, vectors: Vectors) -> Tensor:
-        logits: Tensor = self.network(torch.cat([vectors[m] for m in self._modalities], dim=-1))
+        seen = [vectors[m] if m in self._learned else torch.zeros_like(vectors[m]) for m in self._modalities]
+        logits: Tensor = self.network(torch.cat(seen, dim=-1))
         return logits
 
     def _vote(self, batch: Batch, rows: Tensor, vectors: Vectors, have: Vectors, test: Dataset | None) -> Tensor:

@@ -267,3 +267,22 @@ def test_a_batch_without_keys_is_refused() -> None:
     method = trained("zero", TRAIN)
     with pytest.raises(ContractError, match=r"a batch without keys, expected one made by Dataset\.batch"):
         method.predict(replace(TEST.batch(torch.arange(24), SOME), keys=None))
+
+
+@pytest.mark.parametrize("name", ["mlp", "linear"])
+def test_a_modality_that_no_training_utterance_has_is_not_looked_at(name: str) -> None:
+    train, test = vectors(60, 0), vectors(24, 1)
+    steps = torch.ones(24, dtype=torch.int64)
+    text = Column(50 * torch.randn(24, 1), torch.ones(24, dtype=torch.bool), steps.cumsum(0) - steps, steps, None)
+    test = replace(test, columns=test.columns | {"text": text})
+    (row,) = variants(name, {"epochs": 5})
+    method = build(row, Spec.of(test))
+    method.fit(train, None, Run(("test",)))
+    method.fit_filler(train, Run(("test",)))
+    restored = build(row, Spec.of(test))
+    restored.load(method.state())
+    there = {m: torch.ones(len(column.values), dtype=torch.bool) for m, column in test.columns.items()}
+    everyone = torch.arange(24)
+    with_text, without = (test.batch(everyone, there | {"text": there["text"] & read}) for read in (True, False))
+    for own in (method, restored):
+        assert torch.equal(own.predict(with_text).scores, own.predict(without).scores)
