@@ -66,7 +66,7 @@ def test_a_method_parameter_reruns_that_method_only(demo_checkout: Checkout) -> 
 
 
 @pytest.mark.parametrize(
-    "change", ["layers=2", "alpha=0.9", "beta=0.9", "p_miss=0.3", "regime=complete"], ids=lambda c: c.split("=")[0]
+    "change", ["layers=3", "alpha=0.9", "beta=0.9", "p_miss=0.3", "regime=complete"], ids=lambda c: c.split("=")[0]
 )
 def test_an_experiment_with_a_method_reruns_that_method_only(demo_checkout: Checkout, change: str) -> None:
     before = (demo_checkout.path / "params.yaml").read_text()
